@@ -26,8 +26,9 @@ XML: Final = "model.xml"
 BIN: Final = "model.bin"
 CARD: Final = "card.json"
 
-Activation = Literal["sigmoid", "softmax"]
-"""What makes probabilities of logits: findings that may occur together, or one class an image."""
+Activation = Literal["sigmoid", "softmax", "none"]
+"""What makes probabilities of logits: findings that may occur together, or one class an image; of
+answers that are probabilities already, nothing."""
 
 
 class Precision(StrEnum):
@@ -101,6 +102,9 @@ class Card(_Frozen):
     a source with several channels this is their average, the whole lists are in `provenance`."""
     precision: Precision
     activation: Activation = "sigmoid"
+    one_by_one: bool = False
+    """Whether it must be run an image at a time: in a batch its answers to one would depend on the
+    others, or it takes no batch."""
     heatmap: HeatmapGrid | None = None
     extensions: tuple[str, ...] = ()
     """Layers that OpenVINO lacks, `version::type`: `--extension` must say what computes them."""

@@ -61,3 +61,22 @@ def test_a_graph_that_answers_nan_is_refused() -> None:
 
 def test_what_is_within_the_tolerance_passes() -> None:
     require_equal(0.1, tolerance=0.1, what="fp32 graph")
+
+
+def test_a_flat_image_says_nothing_of_a_network_that_divides_by_its_deviation() -> None:
+    """Whatever rounding leaves of a flat image is all that such a network sees of it."""
+
+    def standardised(images: np.ndarray) -> np.ndarray:
+        deviation = images - images.mean()
+        with np.errstate(invalid="ignore"):
+            bright = deviation / np.sqrt((deviation**2).mean())
+        return np.asarray([bright[..., 0].mean()], np.float32)
+
+    image = ops.parameter([1, 1, SIDE, SIDE], np.uint8)
+    grey = ops.multiply(ops.convert(image, np.float32), ops.constant(np.float32(1 / 255)))
+    normal = ops.mvn(grey, np.array([1, 2, 3]), True, 1e-9, "inside_sqrt")
+    column = ops.gather(normal, np.array([0]), np.array(3))
+    score = ops.reduce_mean(column, np.array([2, 3]), keep_dims=False)
+    score.output(0).set_names({PROBABILITY})
+    graph = ov.Model([score], [image])
+    assert largest_difference(graph, standardised, mean=MEAN, std=STD) < 1e-4

@@ -446,3 +446,49 @@ def test_a_model_that_is_moved_is_read_where_it_stands_now(saved_model: Path) ->
     shutil.move(saved_model, saved_model.parent / "elsewhere")
     imported = read(saved_model.parent / "elsewhere")
     np.testing.assert_allclose(run(imported, images())[0], peer(images()), rtol=0, atol=1e-5)
+
+
+def open_shape(path: Path, kind: str = "Conv") -> Path:
+    """Write an ONNX file whose input has no shape at all."""
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, None)
+    kernel = onnx.numpy_helper.from_array(np.ones((2, 3, 3, 3), np.float32), "kernel")
+    inputs = ["image", "kernel"] if kind == "Conv" else ["image"]
+    nodes = [helper.make_node(kind, inputs, ["y"], "first")]
+    graph = helper.make_graph(
+        nodes, "g", [image], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [kernel]
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return path
+
+
+def test_an_input_without_a_shape_gets_the_one_that_is_said(tmp_path: Path) -> None:
+    path = open_shape(tmp_path / "net.onnx")
+    error = refused(path)
+    assert (error.code, error.exit_code) == ("model-undescribed", 2)
+    assert "'image'" in error.message
+    model = read(path, ImportOptions(shapes={"": (1, 3, 8, 8)})).model
+    assert list(model.outputs[0].get_shape()) == [1, 2, 6, 6]
+
+
+def test_a_layer_that_cannot_be_converted_as_it_stands_is_named(tmp_path: Path) -> None:
+    path = open_shape(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.node[0].input[1] = "image"
+    model.graph.input[0].type.tensor_type.shape.dim.add(dim_value=3)
+    onnx.save(model, path)
+    error = refused(path)
+    assert (error.code, error.exit_code) == ("model-layer", 4)
+    assert "layer y (Conv of operator set 17)" in error.message
+
+
+@pytest.mark.parametrize("name", ["net.caffemodel.h5", "net.solverstate.h5", "renamed.h5"])
+def test_hdf5_of_caffe_is_called_so(tmp_path: Path, name: str) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / name, "w") as file:
+        file.create_dataset("data/conv1/0", data=np.zeros((2, 3), np.float32))
+        file.create_group("data/relu1")
+    error = refused(tmp_path / name)
+    assert error.exit_code == 4
+    assert "Caffe" in error.message
+    assert ".caffemodel" in error.message

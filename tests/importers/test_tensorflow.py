@@ -8,6 +8,8 @@ import pytest
 from tests.importers.caffe_files import chunk, varint
 from tests.importers.tensorflow_files import FLOAT, Graph
 
+from thorax.importers.formats import read
+from thorax.importers.options import compile_here
 from thorax.importers.tensorflow import _full_names, graph_kernels, saved_kernels
 from thorax.importers.wire import WireError
 
@@ -68,3 +70,38 @@ def test_a_checkpoint_of_objects_says_what_keras_calls_its_variables() -> None:
     # A string's length, a checksum, the string.
     stored = varint(len(graph)) + b"\xff\x80\x01\x02" + graph
     assert _full_names(stored) == {key.decode(): "conv1/kernel"}
+
+
+BOOL = 10
+"""Of types.proto."""
+
+
+@pytest.mark.parametrize("kind", ["Placeholder", "PlaceholderWithDefault"])
+def test_a_network_that_may_be_trained_is_frozen_as_one_that_is_not(
+    tmp_path: Path, kind: str
+) -> None:
+    """As TensorFlow 1 leaves it: what chose the branch is an output of the graph too."""
+    graph = Graph()
+    image = graph.add("Placeholder", "image", dtype=FLOAT)
+    graph.shape(image, (1, 3))
+    if kind == "Placeholder":
+        phase = graph.add(kind, "is_training", dtype=BOOL)
+    else:
+        graph.definition.node.add(name="no", op="Const")
+        node = graph.definition.node[-1]
+        node.attr["dtype"].type = node.attr["value"].tensor.dtype = BOOL
+        node.attr["value"].tensor.tensor_shape.SetInParent()
+        node.attr["value"].tensor.bool_val.append(False)
+        phase = graph.add(kind, "keras_learning_phase", ["no"], dtype=BOOL, shape=())
+    graph.add("Switch", "cond/Switch", [phase, phase], T=BOOL)
+    graph.add("Identity", "cond/switch_f", ["cond/Switch:0"], T=BOOL)
+    graph.add("Switch", "cond/image", [image, phase], T=FLOAT)
+    graph.add("Neg", "cond/trained", ["cond/image:1"], T=FLOAT)
+    graph.add("Abs", "cond/used", ["cond/image:0"], T=FLOAT)
+    graph.add("Merge", "cond/Merge", ["cond/used", "cond/trained"], T=FLOAT, N=2)
+    graph.add("Relu", "scores", ["cond/Merge"], T=FLOAT)
+    model = read(graph.frozen(tmp_path / "net.pb")).model
+    assert [port.get_any_name() for port in model.inputs] == ["image:0"]
+    assert [port.get_any_name() for port in model.outputs] == ["scores:0"]
+    values = np.array([[-2, 1, 3]], np.float32)
+    np.testing.assert_array_equal(compile_here(model)([values])[0], [[2, 1, 3]])

@@ -14,7 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from thorax.artifact import Activation, Precision
 from thorax.devices.engine import EMBEDDING, HEATMAP, PROBABILITY, Outputs, compile
 from thorax.errors import ModelError, ThoraxError, UsageError
+from thorax.importers.options import ImportOptions
 from thorax.ir.classifier import Description, open_classifier
+from thorax.ir.open import open_model
 from thorax.labels import LabelSet
 from thorax.quantization.optimize import Optimized, optimize
 
@@ -267,9 +269,8 @@ def refused(path: Path, described: Description, out: Path) -> ThoraxError:
         ({"outputs": 2}, "model-outputs"),
         ({"shape": [1, 3, SIDE, SIDE + 2]}, "model-undescribed"),
         ({"channels": 1}, "model-input"),
-        ({"element": TensorProto.FLOAT16}, "model-input"),
     ],
-    ids=["two-outputs", "not-square", "channels", "half"],
+    ids=["two-outputs", "not-square", "channels"],
 )
 def test_a_network_that_cannot_be_fed_or_read_is_refused(
     save: Save, tmp_path: Path, options: dict[str, object], code: str
@@ -338,3 +339,188 @@ def test_what_is_neither_checkpoint_nor_onnx_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as strange:
         open_classifier(tmp_path / "net.bmp", Description())
     assert strange.value.code == "model-format"
+
+
+def answers(
+    made: Optimized, path: Path, *, kind: type[np.floating[Any]] = np.float32, batch: int = 1
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return our probabilities, and what onnxruntime answers for the same images."""
+    images = noise()
+    centre, width = (np.array(values, np.float32)[:, None, None] for values in IMAGENET)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    rows = []
+    for image in images:
+        one = ((image[None].astype(np.float32) / 255 - centre) / width).astype(kind)
+        fed = {"x": np.repeat(one, batch, axis=0)}
+        rows.append(np.asarray(session.run(None, fed)[0], np.float32)[:1])
+    return ours(made, images).probability, np.concatenate(rows)
+
+
+def test_a_network_in_half_precision_is_read(save: Save, tmp_path: Path) -> None:
+    path = save(element=TensorProto.FLOAT16)
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    got, wanted = answers(made, path, kind=np.float16)
+    np.testing.assert_allclose(got, sigmoid(wanted), rtol=0, atol=5e-3)
+    assert made.artifact.card.heatmap is not None
+
+
+def test_a_network_for_two_images_takes_one(tmp_path: Path) -> None:
+    model = network(shape=[2, 3, SIDE, SIDE])
+    shape = numpy_helper.from_array(np.array([2, 8]), "rows")
+    model.graph.initializer.append(shape)
+    flat = next(node for node in model.graph.node if node.op_type == "Flatten")
+    flat.CopyFrom(helper.make_node("Reshape", ["p", "rows"], ["f"], "flat"))
+    onnx.save(model, path := tmp_path / "net.onnx")
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    got, wanted = answers(made, path, batch=2)
+    np.testing.assert_allclose(got, sigmoid(wanted), rtol=0, atol=1e-5)
+
+
+def test_a_single_convolution_is_a_network(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"], "only", strides=[2, 2]),
+            helper.make_node("GlobalAveragePool", ["c"], ["p"], "pool"),
+            helper.make_node("Flatten", ["p"], ["y"], "flat"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(np.random.default_rng(4).normal(size=(3, 3, 5, 5))
+                                 .astype(np.float32), "w")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path := tmp_path / "net.onnx")
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    got, wanted = answers(made, path)
+    np.testing.assert_allclose(got, sigmoid(wanted), rtol=0, atol=1e-5)
+    assert made.artifact.card.heatmap is not None
+
+
+def normalised_over_the_batch(path: Path) -> Path:
+    """Write a network that divides by the deviation of what is in the batch."""
+    model = network(end="Sigmoid")
+    relu = next(node for node in model.graph.node if node.name == "body")
+    relu.input[0] = "n"
+    place = list(model.graph.node).index(relu)
+    node = helper.make_node("MeanVarianceNormalization", ["r1"], ["n"], "mvn", axes=[0, 2, 3])
+    model.graph.node.insert(place, node)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    onnx.save(model, path)
+    return path
+
+
+def test_a_network_that_looks_at_its_batch_runs_one_by_one(tmp_path: Path) -> None:
+    path = normalised_over_the_batch(tmp_path / "net.onnx")
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    assert made.artifact.card.one_by_one
+    got, wanted = answers(made, path)
+    # White has no deviation to be divided by.
+    np.testing.assert_allclose(got[:2], wanted[:2], rtol=0, atol=1e-5)
+    with pytest.raises(ModelError, match="one image at a time") as refused:
+        compile(made.artifact, batch=4)
+    assert refused.value.code == "model-batch"
+
+
+def test_probabilities_are_taken_as_they_are(tmp_path: Path) -> None:
+    model = network(end="Sigmoid")
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "half"))
+    last = [
+        helper.make_node("Softmax", ["y"], ["s"], "softmax", axis=1),
+        helper.make_node("Add", ["z", "s"], ["both"], "both"),
+        helper.make_node("Mul", ["both", "half"], ["mean"], "mean"),
+    ]
+    model.graph.node.extend(last)
+    model.graph.output[0].name = "mean"
+    onnx.save(model, path := tmp_path / "net.onnx")
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    card = made.artifact.card
+    assert (card.activation, card.heatmap, card.one_by_one) == ("none", None, False)
+    got, wanted = answers(made, path)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
+    error = refused(path, describe(*IMAGENET, activation="sigmoid"), tmp_path / "b")
+    assert error.code == "model-activation"
+
+
+def test_logits_are_no_probabilities_whatever_is_said(save: Save, tmp_path: Path) -> None:
+    error = refused(save(), describe(*IMAGENET, activation="none"), tmp_path / "a")
+    assert (error.code, error.exit_code) == ("model-probabilities", 4)
+
+
+def test_files_of_one_name_have_a_digest_each(tmp_path: Path) -> None:
+    model = network()
+    for index, tensor in enumerate(model.graph.initializer):
+        if index < 2:
+            folder = tmp_path / str(index)
+            folder.mkdir()
+            (folder / "weights").write_bytes(tensor.raw_data)
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value=f"{index}/weights")
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    source = open_classifier(tmp_path / "net.onnx", describe(*IMAGENET))
+    assert sorted(source.provenance["file_sha256"]) == ["0/weights", "1/weights", "net.onnx"]
+
+
+def quantised(path: Path, end: str) -> Path:
+    """Write conv - mean - linear - activation with weights and answers of 8 bits."""
+    rng = np.random.default_rng(5)
+    weights: list[onnx.TensorProto] = []
+    nodes: list[onnx.NodeProto] = []
+
+    def constant(name: str, values: Any) -> str:  # noqa: ANN401
+        weights.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def stepped(value: str, scale: float, zero: int) -> str:
+        ends = [constant(f"{value}_s", np.float32(scale)), constant(f"{value}_z", np.uint8(zero))]
+        nodes.append(helper.make_node("QuantizeLinear", [value, *ends], [f"{value}_q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{value}_q", *ends], [f"{value}_d"]))
+        return f"{value}_d"
+
+    def stored(name: str, *shape: int) -> str:
+        values = constant(name, rng.integers(-99, 99, shape).astype(np.int8))
+        scale = constant(f"{name}_s", rng.uniform(0.002, 0.006, shape[0]).astype(np.float32))
+        zero = constant(f"{name}_z", np.zeros(shape[0], np.int8))
+        nodes.append(helper.make_node("DequantizeLinear", [values, scale, zero], [f"{name}_d"],
+                                      axis=0))  # fmt: skip
+        return f"{name}_d"
+
+    nodes.append(helper.make_node("Conv", [stepped("x", 0.02, 110), stored("w", 6, 3, 3, 3)], ["c"],
+                                  "stem"))  # fmt: skip
+    nodes.append(helper.make_node("GlobalAveragePool", [stepped("c", 0.05, 120)], ["p"], "pool"))
+    nodes.append(helper.make_node("Flatten", ["p"], ["f"], "flat"))
+    row = [stepped("f", 0.02, 128), stored("k", 3, 6)]
+    nodes.append(helper.make_node("Gemm", row, ["y"], "head", transB=1))
+    nodes.append(helper.make_node(end, [stepped("y", 0.02, 128)], ["z"], "end"))
+    last = stepped("z", 1 / 256, 0)
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["n", 3])], weights,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("end", ["Sigmoid", "Softmax"])
+def test_a_quantised_network_is_int8_as_it_stands(tmp_path: Path, end: str) -> None:
+    path = quantised(tmp_path / "net.onnx", end)
+    made = optimize(path, tmp_path / "a", Precision.FP32, description=describe(*IMAGENET))
+    card = made.artifact.card
+    assert (card.precision, card.activation) == (Precision.INT8, "none")
+    assert card.parameters >= 6 * 3 * 9 + 3 * 6
+    assert card.parameters <= 6 * 3 * 9 + 3 * 6 + 2
+    got, wanted = answers(made, path)
+    assert np.ptp(wanted) > 0.02
+    # At most one answer takes a step of the quantizer that the other does not.
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1.01 / 256)
+    assert np.mean(np.abs(got - wanted) > 1e-6) <= 0.2
+    said = describe(*IMAGENET, activation=end.lower())
+    again = optimize(path, tmp_path / "b", Precision.FP32, description=said)
+    np.testing.assert_array_equal(ours(again, noise()).probability, got)
+    assert open_model(path, ImportOptions(shapes={"": (1, 3, SIDE, SIDE)})).precision == "int8"
+    with pytest.raises(UsageError) as rounded:
+        optimize(path, tmp_path / "c", Precision.FP16, description=describe(*IMAGENET))
+    assert rounded.value.code == "precision-quantized"

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from thorax.errors import ThoraxError
+from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.ir.classifier import Classifier, Description, open_classifier
 from thorax.ir.head import find_head, find_logits
-from thorax.ir.output import as_rows
+from thorax.ir.output import answer_scores, as_rows, inputs_of, select_outputs
 from thorax.labels import LabelSet
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -168,3 +168,75 @@ def test_what_answers_maps_or_rows_stays_as_it_is() -> None:
         "Relu",
         "Result",
     ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "wanted"),
+    [((1,), 1, [1, 1]), ((3,), 3, [1, 3]), ((1, 1, 3), 3, [1, 3]), ((1, 1, 3, 1), 3, [1, 3])],
+)
+def test_scores_on_any_one_axis_are_a_row(
+    shape: tuple[int, ...], count: int, wanted: list[int]
+) -> None:
+    image = ops.parameter(list(shape), np.float32)
+    last = ops.sigmoid(image)
+    last.output(0).set_names({"prob"})
+    model = ov.Model([last], [image])
+    as_rows(model, count)
+    assert list(model.outputs[0].shape) == wanted
+    assert model.outputs[0].get_names() == {"prob"}
+    assert find_logits(model)[1] == "sigmoid"
+
+
+def several(**shapes: list[int]) -> ov.Model:
+    """Return a network of an image and an age, whose outputs are of the image alone."""
+    image, age = ops.parameter([1, 8], np.float32), ops.parameter([1, 1], np.float32)
+    outputs = []
+    for index, (name, shape) in enumerate(shapes.items()):
+        weight = ops.constant(np.full((8, shape[-1]), index + 1, np.float32))
+        answer = ops.matmul(image, weight, False, False)
+        if name == "classes":
+            answer = ops.convert(answer, "i64")
+        answer.output(0).set_names({name})
+        outputs.append(answer)
+    return ov.Model(outputs, [age, image])
+
+
+FINDINGS = ("Lung Lesion", "Mass")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "stated", "wanted"),
+    [
+        ({"y": [1, 2]}, (), (0,)),
+        ({"aux_logits": [1, 2], "logits": [1, 2]}, (), (1,)),
+        ({"AuxLogits": [1, 2], "out": [1, 2]}, (), (1,)),
+        ({"classes": [1, 1], "scores": [1, 2]}, (), (1,)),
+        ({"mass": [1, 1], "lung_lesion": [1, 1]}, (), (1, 0)),
+        ({"a": [1, 2], "b": [1, 2]}, ("b",), (1,)),
+        ({"a": [1, 2], "b": [1, 2]}, ("1",), (1,)),
+        ({"a": [1, 1], "b": [1, 1]}, ("b", "a"), (1, 0)),
+    ],
+)
+def test_the_outputs_that_hold_the_scores_are_chosen(
+    outputs: dict[str, list[int]], stated: tuple[str, ...], wanted: tuple[int, ...]
+) -> None:
+    assert select_outputs(several(**outputs), stated, FINDINGS, "net") == wanted
+
+
+def test_outputs_that_could_all_be_meant_are_named() -> None:
+    model = several(logits=[1, 2], features=[1, 8])
+    with pytest.raises(ModelError, match=r"logits .*features .*--output") as refused:
+        select_outputs(model, (), FINDINGS, "net")
+    assert refused.value.code == "model-outputs"
+    with pytest.raises(UsageError, match=r"'other'.*logits, features") as unknown:
+        select_outputs(model, ("other",), FINDINGS, "net")
+    assert unknown.value.code == "model-output-name"
+
+
+def test_heads_are_joined_and_what_they_do_not_need_is_gone() -> None:
+    model = several(a=[1, 1], b=[1, 1], rest=[1, 5])
+    assert inputs_of(model, (1, 0)) == [1]
+    joined = answer_scores(model, (1, 0), "net")
+    assert [list(port.shape) for port in joined.inputs] == [[1, 8]]
+    compiled = ov.Core().compile_model(joined, "CPU")
+    np.testing.assert_array_equal(compiled([np.ones((1, 8), np.float32)])[0], [[16, 8]])

@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ import pytest
 import torch
 from torch import nn
 
+from thorax.artifact import Activation, Card, Precision
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY, compile
 from thorax.errors import ModelError
+from thorax.images.preprocess import InputSpec
 from thorax.ir.head import find_logits, heatmap_grid
+from thorax.ir.rewrite import expose_outputs, write_model_info
 from thorax.training.networks import TOPOLOGIES, VGG, Classifier, DenseNet, Topology, build
 
 Convert = Callable[..., Any]
@@ -177,8 +181,7 @@ def test_the_xml_alone_says_what_the_card_says(convert: Convert) -> None:
     info = {entry.tag: entry.get("value") for entry in root.findall("rt_info/model_info/*")}
     # Names of github.com/openvinotoolkit/model_api, docs/source/guides/model-configuration.md.
     documented = {
-        "model_type", "multilabel", "output_raw_scores", "labels", "resize_type", "pad_value",
-        "orig_width", "orig_height",
+        "labels", "resize_type", "pad_value", "embedded_processing", "orig_width", "orig_height",
     }  # fmt: skip
     card = made.artifact.card
     assert documented <= set(info)
@@ -216,3 +219,58 @@ def test_the_activation_at_the_end_is_found() -> None:
         assert (logits.get_node(), activation) == (image, wanted)
     relu = ops.relu(image)
     assert find_logits(ov.Model([relu], [image]))[1] is None
+
+
+def api_info(activation: Activation) -> dict[str, str]:
+    """Return what a graph of one head says of itself to Model API."""
+    model, card = classifier(activation)
+    write_model_info(model, card)
+    info = model.get_rt_info()["model_info"]
+    return {key: value.astype(str) for key, value in info.items()}
+
+
+def classifier(activation: Activation) -> tuple[ov.Model, Card]:
+    """Return a graph as an artifact has it, with two findings."""
+    image = ops.parameter([1, 1, 16, 16], np.uint8, name=INPUT)
+    image.set_layout(ov.Layout("NCHW"))
+    image.output(0).set_names({INPUT})
+    grey = ops.multiply(ops.convert(image, np.float32), np.float32(1 / 255))
+    mean = ops.reduce_mean(grey, np.array([2, 3]), False)
+    logits = ops.multiply(mean, np.array([[4.0, -3.0]], np.float32))
+    model = expose_outputs(ov.Model([logits], [image]), logits.output(0), None, activation)
+    card = Card(
+        name="net", topology="net", label_set="two", labels=("Mass", "Nodule"),
+        input=InputSpec(16), precision=Precision.FP32, activation=activation,
+        parameters=2, macs=0, size_bytes=0,
+    )  # fmt: skip
+    return model, card
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "none"])
+def test_no_model_api_type_is_claimed_whose_wrapper_answers_otherwise(
+    activation: Activation,
+) -> None:
+    assert not {"model_type", "multilabel", "output_raw_scores"} & set(api_info(activation))
+
+
+def test_model_api_runs_a_softmax_with_its_own_numbers(tmp_path: Path) -> None:
+    # It asks for an older opencv than constraints.txt has: `pip install --no-deps`.
+    pytest.importorskip("model_api", reason="openvino-model-api is not installed")
+    from model_api.adapters import OpenvinoAdapter
+    from model_api.models import Model
+
+    model, card = classifier("softmax")
+    write_model_info(model, card)
+    ov.save_model(model, tmp_path / "model.xml", False)
+    f32 = {"INFERENCE_PRECISION_HINT": "f32"}
+    wrapper = Model.create_model(
+        OpenvinoAdapter(ov.Core(), str(tmp_path / "model.xml"), plugin_config=f32)
+    )
+    assert type(wrapper).__name__ == "ClassificationModel"
+    image = np.random.default_rng(1).integers(0, 256, (1, 16, 16), np.uint8)
+    wanted = ov.Core().compile_model(model, "CPU", f32)([image[None]])[PROBABILITY][0]
+    result = wrapper(image)
+    np.testing.assert_allclose(result.raw_scores, wanted, atol=1e-6)
+    best = result.top_labels[0]
+    assert (best.name, best.confidence) == ("Mass", pytest.approx(float(wanted[0]), abs=1e-6))
+    assert [label.name for label in result.top_labels] == ["Mass", "Nodule"]

@@ -16,6 +16,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from tests.importers.tensorflow_files import FLOAT, Graph
+from tests.ir import test_classifier
 from typer.testing import CliRunner
 
 from thorax.cli.app import app
@@ -415,3 +416,35 @@ def test_an_ir_is_converted_again_with_the_layout_it_says(save: Save, tmp_path: 
     image = pixels(1, 8, 8, 3)
     wanted = ours(first, (image - np.array([1, 2, 3])).astype(np.float32))
     np.testing.assert_allclose(ours(again, image), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_may_differ_by_its_own_rounding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One rounding to 11 bits; where it falls depends on the processor.
+    monkeypatch.setattr(mo, "compare", lambda *_: 8e-4)
+    path = tmp_path / "net.onnx"
+    onnx.save(test_classifier.network(element=TensorProto.FLOAT16), path)
+    assert make(tmp_path, path).difference == 8e-4
+    onnx.save(test_classifier.network(), path)
+    with pytest.raises(ModelError, match=r"allowed is 0\.0001"):
+        make(tmp_path, path)
+
+
+def test_a_batch_that_its_images_depend_on_is_refused(tmp_path: Path) -> None:
+    kernel = np.random.default_rng(1).normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["data", "w"], ["c"], "conv"),
+            helper.make_node("MeanVarianceNormalization", ["c"], ["y"], "mvn", axes=[0, 2, 3]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(kernel, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path := tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match="--batch 1") as refused:
+        make(tmp_path, path, batch=2)
+    assert refused.value.code == "model-batch"

@@ -93,18 +93,20 @@ def count_parameters(model: ov.Model) -> int:
     """Return how many weights and biases the graph holds that were trained.
 
     The head counts once, though the heat map applies it to each cell again; normalisation of the
-    input is not trained.
+    input is not trained. Of weights that are stored quantised the scales do not count.
     """
-    return sum(
-        int(np.prod(node.get_output_shape(0)))
-        for node in model.get_ordered_ops()
-        if node.get_type_name() == "Constant"
-        and node.get_element_type().is_real()
-        and any(
-            _trained(user.get_node(), user.get_index())
-            for user in node.output(0).get_target_inputs()
-        )
-    )
+    live = live_names(model)
+    trained: dict[str, int] = {}
+    for node in model.get_ordered_ops():
+        if node.get_name() not in live:
+            continue
+        for port, source in enumerate(node.input_values()):
+            # A product of whole numbers has whole weights.
+            counts = source.get_element_type().is_real() or node_macs(node)
+            if counts and _trained(node, port) and source.get_node().get_name() not in live:
+                largest = _largest_constant(source.get_node())
+                trained[largest.get_name()] = int(np.prod(largest.get_output_shape(0)))
+    return sum(trained.values())
 
 
 def _trained(user: ov.Node, port: int) -> bool:
@@ -254,7 +256,7 @@ def _cost(step: _Step, live: set[str], compute_bytes: int, claimed: set[str]) ->
                 continue
             parts = _constants(source.get_node())
             weight_bytes += sum(each.get_byte_size() for each in parts)
-            largest = max(parts, key=lambda each: int(np.prod(each.get_output_shape(0))))
+            largest = _largest_constant(source.get_node())
             count = int(np.prod(largest.get_output_shape(0)))
             constants += count
             multiplied += count if node_macs(node) else 0
@@ -287,6 +289,10 @@ def _constants(node: ov.Node) -> list[ov.Node]:
     if node.get_type_name() == "Constant":
         return [node]
     return [each for source in node.input_values() for each in _constants(source.get_node())]
+
+
+def _largest_constant(node: ov.Node) -> ov.Node:
+    return max(_constants(node), key=lambda each: int(np.prod(each.get_output_shape(0))))
 
 
 def _operations(node: ov.Node) -> int:

@@ -55,6 +55,10 @@ def _numbers(
         ) from error
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
 def _one_of(option: str, word: str | None, allowed: tuple[WordT, ...]) -> WordT | None:
     return None if word is None else one_of(option, word, allowed)
 
@@ -115,7 +119,11 @@ class Origin:
         str | None, Option(help="NCHW or NHWC, where it is not the format's usual one.")
     ] = None
     activation: Annotated[
-        str | None, Option(help="Of outputs without one: sigmoid (else assumed) or softmax.")
+        str | None,
+        Option(help="Of logits: sigmoid (else assumed) or softmax; none of probabilities."),
+    ] = None
+    output: Annotated[
+        str | None, Option(help="Which of several outputs has the scores; several by commas.")
     ] = None
     structure: Structure = None
     topology: Topology = None
@@ -131,7 +139,8 @@ class Origin:
             std=_numbers(self.std, "--std", float),
             side=self.side,
             layout=_one_of("--layout", self.layout, ("NCHW", "NHWC")),
-            activation=_one_of("--activation", self.activation, ("sigmoid", "softmax")),
+            activation=_one_of("--activation", self.activation, ("sigmoid", "softmax", "none")),
+            outputs=() if self.output is None else _names(self.output),
             structure=self.structure,
             topology=self.topology,
             extensions=tuple(self.extension or ()),
@@ -165,7 +174,7 @@ def optimize(
         description=origin.description(),
         options=OptimizeOptions(
             max_auroc_drop=target.max_auroc_drop,
-            keep=() if keep is None else tuple(name.strip() for name in keep.split(",")),
+            keep=() if keep is None else _names(keep),
             device=target.device,
         ),
         on_progress=OnProgress(console.say, console.counting),

@@ -300,7 +300,7 @@ def compile(
             `device-extension` when the graph has custom layers that nobody added; for a simulated
             card `fpga-unprogrammed`, `fpga-layer`, `fpga-openvino` or `fpga-selftest`.
         ModelError: `model-unreadable` when OpenVINO cannot read the graph, `model-batch` when
-            the graph is written for one image.
+            the graph is written for one image, or its answers depend on the others of a batch.
     """
     several = is_multi(device)
     members = list_members(device) if several else (device,)
@@ -337,6 +337,12 @@ def _read_model(artifact: Artifact, batch: int) -> ov.Model:
             "model-unreadable", f"{artifact.xml}: {last_line(error)}"
         ) from error
     if batch != 1:
+        if artifact.card.one_by_one:
+            raise ModelError(
+                "model-batch",
+                f"{artifact.path.name} takes one image at a time, not {batch}: in a batch its "
+                "answers to one image would depend on the others",
+            )
         try:
             model.reshape([batch, *list(model.inputs[0].shape)[1:]])
         except RuntimeError as error:

@@ -18,6 +18,10 @@ _CHANNELS_LAST: Final = (SAVED_MODEL, ".pb", ".tflite", ".keras", ".h5", ".hdf5"
 """What frameworks write that take images as [N,H,W,C] unless told otherwise."""
 
 
+_CAFFE_HDF5: Final = (".caffemodel.h5", ".solverstate.h5")
+"""What Caffe calls its own files in HDF5, which are none of Keras."""
+
+
 def importer(path: Path) -> Importer:
     """Return what reads a file, known by its name, in a child process.
 
@@ -30,6 +34,12 @@ def importer(path: Path) -> Importer:
             pairs.recover(path)
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")
+    if path.name.lower().endswith(_CAFFE_HDF5):
+        raise ModelError(
+            "model-format",
+            f"{str(path)!r} is a snapshot of Caffe in HDF5, which is not read; let Caffe write a "
+            ".caffemodel (snapshot_format: BINARYPROTO in the solver) and give that",
+        )
     module = MODULES.get(kind_of(path))
     if module is None:
         raise ModelError(

@@ -3,6 +3,7 @@
 A file is judged before OpenVINO reads it, whose own reader says too little, or too much.
 """
 
+import io
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Final
 from xml.etree import ElementTree
 
 import openvino as ov
-from openvino.frontend import FrontEnd, FrontEndManager
+from openvino.frontend import FrontEnd, FrontEndManager, InputModel
 
-from thorax.errors import ModelError
-from thorax.importers import extensions, onnx, tensorflow
+from thorax.errors import ModelError, UsageError
+from thorax.importers import extensions, onnx, onnx_rewrite, tensorflow
 from thorax.importers.options import (
     UNREADABLE,
     Imported,
@@ -46,6 +47,11 @@ _LACKING: Final = re.compile(
     r"|doesn't contain the operation with type: (?P<opset>\S+)"
     r"|Cannot create (?P<create>\S+) layer"
 )
+_FAILED: Final = re.compile(
+    r"^-- (?P<kind>\S+?)(?:-(?P<set>\d+))? with a message:\n(?P<report>.+?)(?:\n\n|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+_NODE: Final = re.compile(r"<Node\(\w+\): (?P<name>[^>]+)>")
 _DAMAGED: Final = re.compile(r"Model can't be parsed|corrupted or malformed")
 _UNSET: Final = re.compile(r"Variable or resource `(?P<name>[^`]+)` is not initialized")
 
@@ -77,16 +83,20 @@ def read(path: Path, options: ImportOptions) -> Imported:
     run = None
     if kind == ".onnx":
         onnx.flatten_softmax(model, path)
+        onnx.widen_scalars(model)
         run = onnx.runner(path, options.extensions)
     close(model, options.shapes, opened)
     return Imported(model, framework, layout, files, run)
 
 
 def _convert(frontend: FrontEnd, path: Path, options: ImportOptions) -> ov.Model:
+    loaded = _loaded(frontend, path)
+    unshaped = _close_ranks(loaded, options)
     try:
-        loaded = frontend.load(str(path))
         graph = frontend.get_name() == "tf" and path.is_file()
         begins = tensorflow.cut_graph(loaded, path, options) if graph else {}
+        if frontend.get_name() == "tf":
+            tensorflow.freeze_phase(loaded, path, options)
         model = frontend.convert(loaded)
         tensorflow.name_inputs(model, begins)
         if frontend.get_name() == "tflite":
@@ -98,8 +108,39 @@ def _convert(frontend: FrontEnd, path: Path, options: ImportOptions) -> ov.Model
                 kernels = tensorflow.graph_kernels if graph else tensorflow.saved_kernels
                 tensorflow.name_kernels(model, kernels(path))
     except UNREADABLE as error:
+        if unshaped and not _LACKING.search(str(error)):
+            raise UsageError(
+                "model-undescribed",
+                f"{path.name} gives no shape of its input {unshaped!r}; say it, by --side of "
+                "`thorax optimize` or --input_shape of `thorax mo` and `thorax analyze`",
+            ) from error
         raise _conversion_error(path, error) from error
     return model
+
+
+def _close_ranks(loaded: InputModel, options: ImportOptions) -> str | None:
+    """Give inputs that have no shape at all that of the options; return one that still has none."""
+    unshaped = None
+    for place in loaded.get_inputs():
+        if loaded.get_partial_shape(place).rank.is_static:
+            continue
+        names = place.get_names()
+        stated = [options.shapes[name] for name in (*names, "") if name in options.shapes]
+        if stated:
+            loaded.set_partial_shape(place, ov.PartialShape(list(stated[0])))
+        else:
+            unshaped = names[0] if names else ""
+    return unshaped
+
+
+def _loaded(frontend: FrontEnd, path: Path) -> InputModel:
+    standard = None
+    if frontend.get_name() == "onnx" and onnx_rewrite.is_needed(path):
+        standard = onnx_rewrite.with_standard_operators(path)
+    try:
+        return frontend.load(str(path) if standard is None else io.BytesIO(standard))
+    except UNREADABLE as error:
+        raise _conversion_error(path, error) from error
 
 
 def _conversion_error(path: Path, error: Exception) -> ModelError:
@@ -121,7 +162,22 @@ def _conversion_error(path: Path, error: Exception) -> ModelError:
             f"is no {path.suffix[1:].lower()} model, or is damaged or cut off; copy or "
             "export it again",
         )
-    return unreadable(path, error)
+    return _failed_layer(path, text) or unreadable(path, error)
+
+
+def _failed_layer(path: Path, text: str) -> ModelError | None:
+    """Return the error of a layer of ONNX whose type is known, but not as it stands in the file."""
+    failed = _FAILED.search(text)
+    node = _NODE.search(failed["report"]) if failed else None
+    if failed is None or node is None:
+        return None
+    version = f" of operator set {failed['set']}" if failed["set"] else ""
+    reason = failed["report"].strip().splitlines()[-1].strip().rstrip(".")
+    return ModelError(
+        "model-layer",
+        f"{path.name}: layer {node['name']} ({failed['kind']}{version}) cannot be converted: "
+        f"{reason}; export it anew, with operator set 17 if it has another",
+    )
 
 
 def _file(path: Path, kind: str) -> tuple[Path, ...]:

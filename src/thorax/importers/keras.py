@@ -32,6 +32,7 @@ from thorax.importers.keras_file import (
     objects,
     weights_within,
 )
+from thorax.importers.keras_resizing import same_resizing
 from thorax.importers.layers import CONVOLUTIONS
 from thorax.importers.options import (
     UNREADABLE,
@@ -175,9 +176,9 @@ def _load(keras: ModuleType, file: KerasFile) -> Any:  # noqa: ANN401
         warnings.filterwarnings("ignore", "Do not pass an `input_shape`", UserWarning)
         network = _built(file, "Keras", keras.Layer, keras.saving.load_model)
     for _, layer in _layers(network):
-        if (pool := same_pooling(layer)) is not None:
+        if (call := same_pooling(layer) or same_resizing(layer)) is not None:
             # Past `Layer.__setattr__`, which would track it.
-            layer.__dict__["call"] = pool
+            layer.__dict__["call"] = call
     network.eval()
     return network
 

@@ -260,13 +260,24 @@ def _inspect_hdf5(path: Path) -> KerasFile:
         if text is None:
             raise damaged(
                 path,
-                "holds weights without the network; save the whole model in Keras: "
+                "holds weights of Caffe; let it write a .caffemodel (snapshot_format: BINARYPROTO)"
+                if _is_of_caffe(file)
+                else "holds weights without the network; save the whole model in Keras: "
                 "model.save('model.keras')",
             )
         config = _json(path, text)
         version = file.attrs.get("keras_version", "")
     words = version.decode() if isinstance(version, bytes) else str(version)
     return KerasFile(path, config, words, values)
+
+
+def _is_of_caffe(file: h5py.File) -> bool:
+    """Return whether an HDF5 file holds blobs by number, data/conv1/0 (Caffe, Net::ToHDF5)."""
+    layers = file.get("data")
+    groups = list(layers.values()) if isinstance(layers, h5py.Group) else []
+    return bool(groups) and all(
+        isinstance(group, h5py.Group) and all(name.isdigit() for name in group) for group in groups
+    )
 
 
 def _json(path: Path, text: str | bytes) -> dict[str, Any]:

@@ -148,6 +148,54 @@ def _more_than_one_axis(node: ov.Node) -> bool:
     return any(side.is_dynamic or side.get_length() != 1 for side in list(shape)[axis + 1 :])
 
 
+_WIDENED: Final = ("Subtract", "Convert")
+"""What stands before the scale of a number that is stored quantised."""
+
+
+def widen_scalars(model: ov.Model) -> None:
+    """Make each single number that is stored quantised the number that it stands for, in place.
+
+    OpenVINO's passes for low precision fail over a scalar that is multiplied with.
+    """
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        if kind != "Multiply" or node.input_value(0).get_node().get_type_name() not in _WIDENED:
+            continue
+        number = _number(node.output(0))
+        if number is None:
+            continue
+        plain = ops.constant(number)
+        plain.set_friendly_name(node.get_friendly_name())
+        for user in node.output(0).get_target_inputs():
+            user.replace_source_output(plain.output(0))
+
+
+def _number(value: ov.Output) -> npt.NDArray[np.float32] | None:
+    """Return a constant of one element, seen through what quantises, widens, shifts and scales."""
+    node = value.get_node()
+    kind = node.get_type_name()
+    if kind == "Constant":
+        return np.asarray(node.get_data(dtype=np.float32)) if node.get_byte_size() <= 8 else None
+    if kind not in ("Convert", "Subtract", "Multiply", "FakeQuantize"):
+        return None
+    parts = [_number(each) for each in node.input_values()]
+    if any(part is None or part.size != 1 for part in parts):
+        return None
+    first, *others = [part for part in parts if part is not None]
+    match kind:
+        case "Subtract":
+            first = first - others[0]
+        case "Multiply":
+            first = first * others[0]
+        case "FakeQuantize":
+            # OpenVINO, operation-specs/quantization/FakeQuantize-1.
+            low, high, out_low, out_high = others
+            steps = node.get_attributes()["levels"] - 1
+            index = np.rint((np.clip(first, low, high) - low) / (high - low) * steps)
+            first = index / steps * (out_high - out_low) + out_low
+    return np.asarray(first, np.float32)
+
+
 def _operator_set(path: Path) -> int:
     version = 1
     try:

@@ -31,6 +31,9 @@ _LAYERS: Final = (
     "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "MatMul", "BatchMatMulV2",
     "_FusedConv2D", "_FusedMatMul",
 )  # fmt: skip
+_PHASE: Final = re.compile(r"train|phase|learning", re.IGNORECASE)
+"""In the name of an input that says whether a network is trained."""
+
 _HANDS_ON: Final = ("Identity", "ReadVariableOp", "Enter")
 _TYPES: Final[dict[int, np.dtype[Any]]] = {
     1: np.dtype("<f4"),
@@ -87,6 +90,44 @@ def cut_graph(model: InputModel, path: Path, options: ImportOptions) -> dict[str
         uncut = [port for port in model.get_inputs() if port.get_names()[0] not in begins]
         model.override_all_inputs([*map(model.get_place_by_tensor_name, begins), *uncut])
     return begins
+
+
+def freeze_phase(model: InputModel, path: Path, options: ImportOptions) -> None:
+    """Freeze what says whether a network is trained to False, in the model as loaded.
+
+    Keras and TensorFlow 1 left such a truth value as an input (`keras_learning_phase`,
+    `is_training`), and outputs of a frozen graph that depend on nothing else, which go.
+    """
+    for place in model.get_inputs():
+        name = next(iter(place.get_names()), "")
+        if model.get_element_type(place) == ov.Type.boolean and _PHASE.search(name):
+            model.set_partial_shape(place, ov.PartialShape([]))
+            model.set_tensor_value(place, np.array(False))
+    outputs = model.get_outputs()
+    if len(outputs) < 2 or not path.is_file() or options.ends:
+        return
+    nodes = {node.name: node for node in _nodes(memoryview(path.read_bytes()))}
+    fed = [
+        place
+        for place in outputs
+        if any(_is_fed(_node_of(name), nodes) for name in place.get_names())
+    ]
+    if 0 < len(fed) < len(outputs):
+        model.override_all_outputs(fed)
+
+
+def _is_fed(name: str, nodes: Mapping[str, _Node]) -> bool:
+    """Return whether a node depends on an input that says more than the phase."""
+    waiting, seen = [name], set[str]()
+    while waiting:
+        node = nodes.get(waiting.pop())
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.kind in ("Placeholder", "PlaceholderWithDefault") and not _PHASE.search(node.name):
+            return True
+        waiting += map(_node_of, node.inputs)
+    return False
 
 
 def name_inputs(model: ov.Model, begins: Mapping[str, str]) -> None:

@@ -1,6 +1,8 @@
 """A classifier of any origin opened to be rewritten: checkpoint, artifact or foreign model file."""
 
-from collections.abc import Callable
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,19 +19,24 @@ from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import sha256
 from thorax.importers import formats
 from thorax.importers.options import Imported, ImportOptions, Layout
+from thorax.ir.batch import answers_each_alone
 from thorax.ir.corrections import correct
+from thorax.ir.element_types import answer_reals, compute_in_f32, feed_reals
 from thorax.ir.fold import fold, unchanged
 from thorax.ir.head import find_logits
 from thorax.ir.layouts import take_channels_first
 from thorax.ir.open import model_kind, open_artifact
-from thorax.ir.output import answers_logarithms, as_rows, check_output_activation
+from thorax.ir.output import (
+    answer_scores,
+    as_rows,
+    check_output_activation,
+    select_outputs,
+)
+from thorax.ir.probabilities import probabilities_of
+from thorax.ir.reference import FP32_TOLERANCE, Reference, Scores, SourceNetwork, reference_of
 from thorax.ir.shapes import fix_square, open_batch
 from thorax.labels import LabelSet
 from thorax.results.optimize import GraphRewrite
-
-Scores = npt.NDArray[np.float32]
-Reference = Callable[[npt.NDArray[np.float32]], Scores]
-"""float32 [1,C,S,S], normalised -> float32 [K]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,9 @@ class Classifier:
         topology: name of the architecture, for people.
         activation: what makes probabilities of its logits.
         reference: the source's own scores, as probabilities.
+        tolerance: largest difference of a probability that the source's own arithmetic explains.
+        quantized: whether the source computes in 8 bits already.
+        one_by_one: whether it must be run an image at a time, see `thorax.artifact.Card`.
         card: of a source that is an artifact, whose graph is rewritten already: its input is
             uint8 [1,1,S,S], mean is 0 and std 1.
     """
@@ -58,6 +68,9 @@ class Classifier:
     folded: GraphRewrite
     provenance: dict[str, Any] = field(default_factory=dict)
     card: Card | None = None
+    tolerance: float = FP32_TOLERANCE
+    quantized: bool = False
+    one_by_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +83,10 @@ class Description:
         std: per channel, 0-1 scale.
         side: input side, pixels, where the file leaves it open.
         layout: of the input, where it is not the framework's usual one.
-        activation: what makes probabilities of the outputs of a file that ends without; None
-            takes them for the logits of findings that may occur together, each with its sigmoid.
+        activation: what makes probabilities of the outputs of a file that ends without, "none" of
+            those that are probabilities; None takes them for the logits of findings that may occur
+            together, each with its sigmoid, unless they are seen to be probabilities.
+        outputs: names of the outputs that hold the scores, where there are several.
         structure, topology, extensions: see `ImportOptions`.
     """
 
@@ -81,6 +96,7 @@ class Description:
     side: int | None = None
     layout: Layout | None = None
     activation: Activation | None = None
+    outputs: tuple[str, ...] = ()
     structure: Path | None = None
     topology: str | None = None
     extensions: tuple[str, ...] = ()
@@ -183,20 +199,26 @@ def _file(path: Path, description: Description) -> Classifier:
     labels, mean, std = _stated(path, description)
     add_extensions(description.extensions)
     imported = read(path, _import_options(path, description, channels=len(mean)))
-    model, layout = imported.model, description.layout or imported.layout
+    layout = description.layout or imported.layout
+    outputs = select_outputs(imported.model, description.outputs, labels.findings, path.name)
+    network = SourceNetwork.of(imported.model, outputs)
+    model = answer_scores(imported.model, outputs, path.name)
     _require_one_image(model, path)
+    compute_in_f32(model, path.name)
+    feed_reals(model, path.name, _span(mean, std))
+    answer_reals(model, path.name)
     if layout == "NHWC":
         take_channels_first(model)
     fix_square(model, channels=len(mean), side=description.side, name=path.name)
     correct(model)
-    as_rows(model)
+    as_rows(model, len(labels))
     _require_labels(model, path, labels)
-    own, activation = _activation(model, path, description.activation)
     model.set_friendly_name(path.name)
-    reference = _reference(imported, layout, own=own, activation=activation)
-    folded = _fold(model)
+    ends = _activation(model, path, description.activation, imported)
+    reference = reference_of(imported, model, network, layout, ends)
+    alone = answers_each_alone(model, imported.compile, mean, std)
+    folded = _fold(model) if alone else fold(model)
     topology = description.topology
-    digests = {file.name: sha256(file) for file in imported.files}
     return Classifier(
         model=model,
         mean=np.array(mean, np.float32),
@@ -204,18 +226,51 @@ def _file(path: Path, description: Description) -> Classifier:
         labels=labels,
         # What was said of a state dict, else the name of the file.
         topology=topology if topology and ":" not in topology else path.stem,
-        activation=activation,
+        activation=ends[1],
         reference=reference,
         folded=folded,
         provenance={
             "framework": imported.framework,
             "file": path.name,
-            # Of the one file, or of each by name.
-            "file_sha256": next(iter(digests.values())) if len(digests) == 1 else digests,
+            "file_sha256": _digests(imported.files, path),
             "mean": list(mean),
             "std": list(std),
+            **_chosen(imported.model, outputs),
         },
+        tolerance=network.tolerance,
+        quantized=network.is_quantized,
+        one_by_one=not alone,
     )
+
+
+def _span(mean: Sequence[float], std: Sequence[float]) -> tuple[float, float]:
+    """Return the least and the greatest value of a normalised image."""
+    pairs = list(zip(mean, std, strict=True))
+    return min((0 - m) / s for m, s in pairs), max((1 - m) / s for m, s in pairs)
+
+
+def _chosen(model: ov.Model, outputs: Sequence[int]) -> dict[str, list[str]]:
+    """Return which of several outputs hold the scores, for the card."""
+    if len(model.outputs) == 1:
+        return {}
+    ports = [model.outputs[index] for index in outputs]
+    names = [min(port.get_names(), key=len, default="") for port in ports]
+    return {"outputs": [name or str(index) for name, index in zip(names, outputs, strict=True)]}
+
+
+def _digests(files: Sequence[Path], path: Path) -> str | dict[str, str]:
+    """Return the SHA-256 of the one file of a network, or of each by its name.
+
+    Files of one name in several folders are told apart by their paths beside the network.
+    """
+    if len(files) == 1:
+        return sha256(files[0])
+    uses = Counter(file.name for file in files)
+    folder = path if path.is_dir() else path.parent
+    return {
+        file.name if uses[file.name] == 1 else os.path.relpath(file, folder): sha256(file)
+        for file in files
+    }
 
 
 def _stated(
@@ -265,12 +320,6 @@ def _require_one_image(model: ov.Model, path: Path) -> None:
             "model-input",
             f"{path.name} takes {shapes}; one input [N,C,S,S] or [N,S,S,C] is what can be fed",
         )
-    if port.get_element_type() != ov.Type.f32:
-        raise ModelError(
-            "model-input",
-            f"{path.name} takes {port.get_element_type().to_string()} values; export it with an "
-            "input of 32-bit floating point",
-        )
 
 
 def _require_labels(model: ov.Model, path: Path, labels: LabelSet) -> None:
@@ -282,46 +331,23 @@ def _require_labels(model: ov.Model, path: Path, labels: LabelSet) -> None:
 
 
 def _activation(
-    model: ov.Model, path: Path, stated: Activation | None
+    model: ov.Model, path: Path, stated: Activation | None, imported: Imported
 ) -> tuple[Activation | None, Activation]:
+    """Return the activation that a network ends in, None of logits, and what makes probabilities.
+
+    Raises:
+        ModelError: `model-outputs`.
+        UsageError: `model-activation`, `model-undescribed`.
+    """
     own = find_logits(model)[1]
-    if own and stated not in (None, own):
+    made = {own} if own is not None else probabilities_of(model, imported.compile)
+    if made and stated not in (None, "none") and made != {stated}:
+        words = " and ".join(sorted(made))
         raise UsageError(
             "model-activation",
-            f"{path.name} ends in {own}; --activation says {stated}: leave it out",
+            f"{path.name} ends in {words}; --activation says {stated}: leave it out",
         )
+    if made:
+        return own, own or "none"
     check_output_activation(model, path.name, own, stated)
-    return own, own or stated or "sigmoid"
-
-
-def _reference(
-    imported: Imported, layout: Layout, *, own: Activation | None, activation: Activation
-) -> Reference:
-    """Return the source's own scores as probabilities.
-
-    Its graph takes [1,C,S,S] by now, its framework images in `layout`; `own` is the activation that
-    it ends in, None of logits.
-    """
-    run = imported.run
-    logarithms = own is not None and answers_logarithms(imported.model)
-    if run is None or imported.attempt is None:
-        # OpenVINO's own is of the graph as it is here, channels first.
-        layout = "NCHW" if run is None else layout
-        run = run or imported.compile(imported.model)
-    else:
-        _, channels, *sides = imported.model.inputs[0].get_shape()
-        imported.attempt((1, *sides, channels) if layout == "NHWC" else (1, channels, *sides))
-
-    def reference(images: npt.NDArray[np.float32]) -> Scores:
-        fed = images if layout == "NCHW" else images.transpose(0, 2, 3, 1)
-        scores: npt.NDArray[Any] = np.asarray(run([fed])[0][0], np.float32)
-        if logarithms:
-            scores = np.exp(scores)
-        elif not own and activation == "sigmoid":
-            scores = 1 / (1 + np.exp(-scores))
-        elif not own:
-            grown = np.exp(scores - scores.max())
-            scores = grown / grown.sum()
-        return np.asarray(scores, np.float32)
-
-    return reference
+    return None, stated or "sigmoid"

@@ -69,9 +69,9 @@ def find_logits(model: ov.Model) -> tuple[ov.Output, Activation | None]:
         return node.input_value(0), "sigmoid"
     if kind in ("Softmax", "LogSoftmax") and _over_classes(node):
         return node.input_value(0), "softmax"
-    if (inner := _sigmoid_of(node)) is not None:
+    if (inner := sigmoid_input(node)) is not None:
         return inner, "sigmoid"
-    if (inner := _softmax_of(node)) is not None:
+    if (inner := softmax_input(node)) is not None:
         return inner, "softmax"
     return answer, None
 
@@ -124,7 +124,7 @@ def _either(node: ov.Node, number: float) -> ov.Output | None:
     return None
 
 
-def _sigmoid_of(node: ov.Node) -> ov.Output | None:
+def sigmoid_input(node: ov.Node) -> ov.Output | None:
     """Return x of 1 / (1 + exp(-x))."""
     below = _inverse(node)
     if below is None or below.get_node().get_type_name() != "Add":
@@ -143,7 +143,7 @@ def _sigmoid_of(node: ov.Node) -> ov.Output | None:
     return None
 
 
-def _softmax_of(node: ov.Node) -> ov.Output | None:
+def softmax_input(node: ov.Node) -> ov.Output | None:
     """Return x of exp(x) / sum(exp(x)), the largest x taken off before or not."""
     if node.get_type_name() == "Divide":
         grown, total = node.input_value(0), node.input_value(1)

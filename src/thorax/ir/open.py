@@ -19,6 +19,7 @@ from thorax.importers import formats
 from thorax.importers.options import UNREADABLE, ImportOptions, Layout, unreadable
 from thorax.importers.standby import SAVED_MODEL
 from thorax.ir.corrections import correct
+from thorax.ir.element_types import is_quantized
 from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 from thorax.ir.shapes import close_shapes
 
@@ -53,8 +54,10 @@ class OpenedModel:
 
     @property
     def precision(self) -> str:
-        """How its weights are stored, or float where no card says."""
-        return self.card.precision.value if self.card else _stored_precision(self.model)
+        """How its weights are stored and its layers computed, as the card or the graph says."""
+        if self.card:
+            return self.card.precision.value
+        return "int8" if is_quantized(self.model) else _stored_precision(self.model)
 
 
 def model_kind(path: Path) -> ModelKind:

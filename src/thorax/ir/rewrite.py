@@ -78,10 +78,20 @@ def take_bytes(
     return grey_stem
 
 
+def is_image(value: ov.Output) -> bool:
+    """Return whether a value is the image that `take_bytes` made, or was before."""
+    node = value.get_node()
+    name = node.get_friendly_name()
+    return bool(node.get_type_name() == "Parameter" or name.startswith(f"{NORMALISE}/"))
+
+
 def expose_outputs(
     model: ov.Model, logits: ov.Output, head: Head | None, activation: Activation
 ) -> ov.Model:
-    """Return the graph with output `probability`, and of a known head `heatmap`, `embedding`."""
+    """Return the graph with output `probability`, and of a known head `heatmap`, `embedding`.
+
+    Of activation "none" the logits are probabilities.
+    """
     results = []
     if head is None:
         sizes = list(logits.get_shape())
@@ -99,7 +109,14 @@ def expose_outputs(
         evidence = class_activation_map(head)
         _name(evidence, HEATMAP)
         results = [ops.result(evidence), ops.result(pooled)]
-    probability = ops.sigmoid(scores) if activation == "sigmoid" else ops.softmax(scores, 1)
+    match activation:
+        case "sigmoid":
+            probability = ops.sigmoid(scores)
+        case "softmax":
+            probability = ops.softmax(scores, 1)
+        case "none":
+            # Rounding leaves what a network calibrated itself a little outside.
+            probability = ops.clamp(scores, 0, 1)
     _name(probability, PROBABILITY)
     rewritten = ov.Model(
         [ops.result(probability), *results], model.get_parameters(), model.get_friendly_name()
@@ -135,15 +152,18 @@ def _nearest_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def write_model_info(model: ov.Model, card: Card) -> None:
-    """Repeat the card in rt_info/model_info, in the OpenVINO Model API convention."""
+    """Repeat the card in rt_info/model_info, in the OpenVINO Model API convention.
+
+    Of a softmax it says that Model API's ClassificationModel runs the graph, on images as `prepare`
+    makes them. That applies a sigmoid of its own to findings that may occur together, so of others
+    nothing is claimed (model_api 0.4.7, models/classification.py, `get_multilabel_predictions`).
+    """
     spec = card.input
     info = {
-        "model_type": "Classification",
-        "multilabel": "True",
-        "output_raw_scores": "True",
         "labels": " ".join(label.replace(" ", "_") for label in card.labels),
         "resize_type": "fit_to_window_letterbox",
         "pad_value": "0",
+        "embedded_processing": "True",
         "orig_width": str(spec.side),
         "orig_height": str(spec.side),
         "thorax_version": card.thorax_version,
@@ -151,5 +171,12 @@ def write_model_info(model: ov.Model, card: Card) -> None:
         "thorax_precision": card.precision.value,
         "intended_use": card.intended_use,
     }
+    if card.activation == "softmax":
+        info |= {
+            "model_type": "Classification",
+            "multilabel": "False",
+            "output_raw_scores": "True",
+            "topk": str(len(card.labels)),
+        }
     for key, value in info.items():
         model.set_rt_info(value, ["model_info", key])

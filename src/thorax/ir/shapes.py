@@ -120,6 +120,8 @@ def close_shapes(model: ov.Model, options: ImportOptions, layout: Layout, name: 
 def fix_square(model: ov.Model, *, channels: int, side: int | None, name: str) -> None:
     """Give the one input [N,C,S,S] its one shape [1,C,S,S], in place.
 
+    Reshapes that state the batch of a file that fixes another follow it.
+
     Raises:
         ModelError: `model-input` for other channels, or a shape that the network does not take.
         UsageError: `model-undescribed` for an open side, `model-side` for another.
@@ -132,15 +134,23 @@ def fix_square(model: ov.Model, *, channels: int, side: int | None, name: str) -
             "channels come last, say --layout NHWC",
         )
     height, width = (axis.get_length() if axis.is_static else side for axis in list(shape)[2:])
-    if height is None or height != width:
+    if height is None or width is None:
         raise UsageError(
             "model-undescribed", f"{name} takes {shape}; say a square side with --side"
+        )
+    if height != width:
+        raise UsageError(
+            "model-undescribed",
+            f"{name} takes images of {height} x {width} pixels (rows x columns), and images are "
+            "prepared as squares; export it for a square side, or with a Resize in front",
         )
     if side is not None and side != height:
         raise UsageError(
             "model-side", f"{name} takes images of {height} pixels; --side says {side}"
         )
-    _reshape(model, [ov.PartialShape([1, channels, height, height])], name)
+    batch = shape[0].get_length() if shape[0].is_static else 1
+    before = batch if batch > 1 else None
+    _reshape(model, [ov.PartialShape([1, channels, height, height])], name, batch=before)
 
 
 def _reshape(

@@ -28,9 +28,6 @@ from thorax.mo.preprocessing import append_layout, prepend
 from thorax.mo.verify import Reference, compare
 from thorax.results.optimize import ConvertResult, Port
 
-_TOLERANCE: Final = 1e-4
-"""Largest difference, relative to the output's largest value, that reordered FP32 explains."""
-
 _STORED_TOLERANCE: Final = 0.1
 """Largest such difference that storing weights with 16 bits may make; 1e-3 is usual."""
 
@@ -49,20 +46,20 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
     check_framework(arguments, imported)
     if imported.layout == "NHWC":
         _require_inputs(imported.model, arguments)
-    model, run = imported.model, imported.run
+    model, run, name = imported.model, imported.run, arguments.path.name
     if arguments.entries or arguments.outputs:
         model, run = cut(model, arguments.entries, arguments.outputs), None
     inputs = plan_inputs(arguments, model, imported.layout)
     shapes = [plan.shape for plan in inputs]
     reference = Reference.of(model, shapes, run, imported.compile)
-    fix_shapes(model, shapes, arguments.path.name)
+    fix_shapes(model, shapes, name)
     correct(model)
     outputs = plan_outputs(arguments, model, imported.layout)
     _rewrite(model, inputs, outputs)
     on_progress("comparing with the source")
     steps, orders = [plan.steps for plan in inputs], [plan.order for plan in outputs]
     difference = compare(model, reference, steps, orders)
-    _require_equal(difference, arguments.path.name)
+    _require_equal(difference, name, reference)
     half = arguments.data_type == "fp16"
     if arguments.data_type == "fp32":
         widen_weights(model)
@@ -73,7 +70,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
         if half:
             # What is written, not what was meant: its weights have lost bits.
             difference = compare(staged, reference, steps, orders)
-            _require_equal(difference, arguments.path.name, stored=True)
+            _require_equal(difference, name, reference, stored=True)
     xml = flags.output_dir / f"{arguments.name}.xml"
     return ConvertResult(
         artifact=str(xml),
@@ -153,16 +150,30 @@ def _port(port: ov.Output, letters: str, words: str = "") -> Port:
     )
 
 
-def _require_equal(difference: float | None, name: str, *, stored: bool = False) -> None:
-    tolerance = _STORED_TOLERANCE if stored else _TOLERANCE
-    if difference is not None and not difference <= tolerance:
-        what = "with weights of 16 bits an output" if stored else "an output of the fp32 graph"
-        advice = "leave out --data_type FP16; " if stored else ""
+def _require_equal(
+    difference: float | None, name: str, reference: Reference, *, stored: bool = False
+) -> None:
+    """Refuse what strays from its source.
+
+    Raises:
+        ModelError: `model-differs`, `model-batch`.
+    """
+    tolerance = max(reference.tolerance, _STORED_TOLERANCE if stored else 0)
+    if difference is None or difference <= tolerance:
+        return
+    if reference.one_by_one and not stored:
         raise ModelError(
-            "model-differs",
-            f"{name}: {what} differs by {difference:.2g} of its largest value from the source's, "
-            f"allowed is {tolerance:.2g}; {advice}nothing was written",
+            "model-batch",
+            f"{name}: in a batch an output differs by {difference:.2g} of its largest value from "
+            "that of single images, so its answers depend on the others; convert with --batch 1",
         )
+    what = "with weights of 16 bits an output" if stored else "an output of the fp32 graph"
+    advice = "leave out --data_type FP16; " if stored else ""
+    raise ModelError(
+        "model-differs",
+        f"{name}: {what} differs by {difference:.2g} of its largest value from the source's, "
+        f"allowed is {tolerance:.2g}; {advice}nothing was written",
+    )
 
 
 def _sign(model: ov.Model, flags: Flags, imported: Imported) -> None:

@@ -13,6 +13,7 @@ from thorax.devices.process_core import open_core
 from thorax.errors import ModelError
 from thorax.importers.options import Run, compile_here, unrunnable
 from thorax.ir.corrections import correct
+from thorax.ir.reference import source_tolerance
 from thorax.mo.preprocessing import Steps
 
 _TRY_SMALLER: Final = ("model-unrunnable", "model-memory")
@@ -28,13 +29,15 @@ class Reference:
 
     `run` takes and answers arrays in the framework's layout; it and `shapes`, one an input that it
     was tried with, are None where no size could be run. Where it is `one_by_one` it takes one
-    image, so that a batch is fed in turn.
+    image, so that a batch is fed in turn. `tolerance` is the largest difference, relative to an
+    output's largest value, that its arithmetic explains.
     """
 
     who: str
     run: Run | None
     shapes: tuple[tuple[int, ...], ...] | None
     one_by_one: bool
+    tolerance: float
 
     @classmethod
     def of(
@@ -69,8 +72,10 @@ class Reference:
             sizes = tried
             break
         if run is None:
-            return cls("OpenVINO, before any rewriting", by_openvino, sizes, one_by_one)
-        return cls("the framework's own execution", run, sizes, one_by_one)
+            who, run = "OpenVINO, before any rewriting", by_openvino
+        else:
+            who = "the framework's own execution"
+        return cls(who, run, sizes, one_by_one, source_tolerance(model))
 
     def __call__(self, values: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         """Return the outputs for arrays in the framework's layout."""

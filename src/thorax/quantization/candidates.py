@@ -7,7 +7,7 @@ from typing import Final
 import openvino as ov
 
 from thorax import artifact
-from thorax.analysis.difference import FP32_TOLERANCE, largest_difference, require_equal
+from thorax.analysis.difference import largest_difference, require_equal
 from thorax.artifact import Artifact, Card, Precision
 from thorax.devices.core import list_parts, simulates
 from thorax.devices.process_core import open_core
@@ -15,6 +15,7 @@ from thorax.fpga.card import find_card
 from thorax.fpga.emulation import array_layers, fold_weights
 from thorax.ir import rewrite
 from thorax.ir.classifier import Classifier
+from thorax.ir.reference import FP32_TOLERANCE
 
 _TOLERANCE: Final = {
     Precision.FP32: FP32_TOLERANCE,
@@ -83,9 +84,13 @@ class CandidateBuilder:
     _fp32: Candidate | None = field(default=None, init=False)
 
     def fp32(self) -> Candidate:
-        """Return the candidate that all others are measured by, made once."""
+        """Return the candidate that all others are measured by, made once.
+
+        Of a source that is quantised already it is that source, in INT8.
+        """
         if self._fp32 is None:
-            self._fp32 = self.write(Precision.FP32, self.model)
+            stored = Precision.INT8 if self.source.quantized else Precision.FP32
+            self._fp32 = self.write(stored, self.model)
         return self._fp32
 
     def halves(self, precision: Precision) -> Candidate:
@@ -131,6 +136,7 @@ class CandidateBuilder:
             mean=self.source.mean,
             std=self.source.std,
         )
-        require_equal(difference, tolerance=_TOLERANCE[precision], what=f"{precision} graph")
+        tolerance = max(_TOLERANCE[precision], self.source.tolerance)
+        require_equal(difference, tolerance=tolerance, what=f"{precision} graph")
         sealed = artifact.seal(folder, card, durable=False)
         return Candidate(Artifact(folder, sealed), difference, kept)

@@ -12,7 +12,7 @@ import openvino as ov
 
 from thorax import artifact
 from thorax.analysis.cost import count_macs, count_parameters
-from thorax.analysis.difference import FP32_TOLERANCE, largest_difference, require_equal
+from thorax.analysis.difference import largest_difference, require_equal
 from thorax.artifact import Artifact, Card, Precision
 from thorax.data.store import Store
 from thorax.devices.core import physical_devices, takes
@@ -94,6 +94,8 @@ def optimize(
     classifier, model, card, rewritten = _prepared(
         source, description or Description(), options.keep, on_progress
     )
+    if classifier.quantized:
+        precision = _as_quantized(precision, source, on_progress)
     unlabelled: tuple[str, ...] = ()
     if store is not None:
         answers = card.labels_as_set()
@@ -127,6 +129,10 @@ def _prepared(
 ) -> tuple[Classifier, ov.Model, Card, GraphRewrite]:
     on_progress.say("reading the model")
     classifier = open_classifier(source, description)
+    if classifier.one_by_one:
+        on_progress.say("its answers to an image depend on the batch: it is run one by one")
+    if classifier.activation == "none":
+        on_progress.say("its answers are probabilities already: no logits, no heat map")
     model, card, rewritten = _rewrite(classifier)
     on_progress.say(rewrite.line(rewritten))
     _check_layers(model, keep)
@@ -134,8 +140,20 @@ def _prepared(
     difference = largest_difference(
         model, classifier.reference, mean=classifier.mean, std=classifier.std
     )
-    require_equal(difference, tolerance=FP32_TOLERANCE, what=f"fp32 graph of {source.name}")
+    require_equal(difference, tolerance=classifier.tolerance, what=f"fp32 graph of {source.name}")
     return classifier, model, card, rewritten
+
+
+def _as_quantized(precision: Wanted, source: Path, on_progress: OnProgress) -> Precision:
+    """Return what is to be done to a source that is quantised already: nothing."""
+    if precision in (Precision.FP16, Precision.BF16, Precision.FP11):
+        raise UsageError(
+            "precision-quantized",
+            f"{source.name} is quantised to int8 already, which {precision} would not give back; "
+            "leave out --precision, or convert what it was quantised from",
+        )
+    on_progress.say("it is quantised already: the artifact is int8 as it stands")
+    return Precision.FP32
 
 
 def _save(choice: Choice, budget: AccuracyBudget | None, staging: Path) -> None:
@@ -256,13 +274,17 @@ def _rewrite(source: Classifier) -> tuple[ov.Model, Card, GraphRewrite]:
         rewritten = source.folded.model_copy(update={"heatmap": HEATMAP in outputs})
         return model, source.card, rewritten
     side = int(model.inputs[0].get_shape()[-1])
-    logits, _ = find_logits(model)
-    head = find_head(logits)
-    if head is not None and head.features.get_node().get_type_name() == "Parameter":
+    grey_stem = rewrite.take_bytes(model, source.mean, source.std)
+    if source.activation == "none":
+        # Of what makes its probabilities nothing is known, so neither of their evidence.
+        logits, head = model.outputs[0].get_node().input_value(0), None
+    else:
+        logits, _ = find_logits(model)
+        head = find_head(logits)
+    if head is not None and rewrite.is_image(head.features):
         # A mean of the image itself: there are no features that a heat map could be of.
         head = None
     grid = heatmap_grid(head.features) if head else None
-    grey_stem = rewrite.take_bytes(model, source.mean, source.std)
     facts = {"grey_stem": bool(grey_stem), "heatmap": head is not None}
     rewritten = source.folded.model_copy(update=facts)
     model = rewrite.expose_outputs(model, logits, head, source.activation)
@@ -276,6 +298,7 @@ def _rewrite(source: Classifier) -> tuple[ov.Model, Card, GraphRewrite]:
         input=InputSpec(side, mean, std),
         precision=Precision.FP32,
         activation=source.activation,
+        one_by_one=source.one_by_one,
         heatmap=grid,
         extensions=custom_layers(model),
         parameters=count_parameters(model),
