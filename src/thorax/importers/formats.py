@@ -40,6 +40,9 @@ def importer(path: Path) -> Importer:
             f"{str(path)!r} is a snapshot of Caffe in HDF5, which is not read; let Caffe write a "
             ".caffemodel (snapshot_format: BINARYPROTO in the solver) and give that",
         )
+    if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
+        graph = path.with_suffix(".xml").name
+        raise ModelError("model-format", f"{path.name} holds the weights of {graph}; give {graph}")
     module = MODULES.get(kind_of(path))
     if module is None:
         raise ModelError(

@@ -117,6 +117,7 @@ class Imported:
         compile: a graph as OpenVINO runs it on the CPU in FP32, where the file was read.
         attempt: compiles the network for one shape of its only input, where it was read, and
             raises what comes of it; None where this process read it.
+        note: what was understood of the file that it does not say itself, for people; mostly "".
     """
 
     model: ov.Model
@@ -126,6 +127,7 @@ class Imported:
     run: Run | None = None
     compile: Callable[[ov.Model], Run] = compile_here
     attempt: Callable[[Sequence[int]], None] | None = None
+    note: str = ""
 
 
 def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:

@@ -54,15 +54,16 @@ def read(path: Path, options: ImportOptions) -> Imported:
     """
     # First, because a script may call operators that an extension defines.
     add_extensions(options.extensions)
-    kind = pytorch_archive.kind(path)
+    kind, note = pytorch_archive.kind(path), ""
     if kind != "state dict":
         convert_whole = _exported if kind == "exported program" else _scripted
         # What PyTorch calls deprecated in its own and OpenVINO's code is no business of the user.
         with warnings.catch_warnings(action="ignore"):
             model, run = convert_whole(path, options.extensions)
     else:
-        tensors = pytorch_archive.state_dict(path)
-        network = pytorch_networks.build(options.topology, tensors, path).eval()
+        weights = pytorch_archive.state_dict(path)
+        network, note = pytorch_networks.build(options.topology, weights, path)
+        network.eval()
         example = torch.zeros(_shape(options, network, path))
         run = runner(network)
         try:
@@ -85,7 +86,7 @@ def read(path: Path, options: ImportOptions) -> Imported:
     if options.side is not None and not options.shapes:
         _close_square(model, options.side, path)
     close(model, options.shapes, path)
-    return Imported(model, "pytorch", "NCHW", (path,), run)
+    return Imported(model, "pytorch", "NCHW", (path,), run, note=note)
 
 
 def convert(network: nn.Module, example: Tensor, custom: Sequence[str] = ()) -> ov.Model:

@@ -236,6 +236,7 @@ def _file(path: Path, description: Description) -> Classifier:
             "mean": list(mean),
             "std": list(std),
             **_chosen(imported.model, outputs),
+            **({"note": imported.note} if imported.note else {}),
         },
         tolerance=network.tolerance,
         quantized=network.is_quantized,
