@@ -161,7 +161,31 @@ def _exported(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
         if match is not None and modules.get(match["node"]):
             name = f"__module.{modules[match['node']]}/aten::{match['operation']}"
             layer.set_friendly_name(name + (match["rest"] or ""))
-    return model, runner(network)
+    return model, _runner_of_a_batch(network, model)
+
+
+def _runner_of_a_batch(network: Callable[..., object], model: ov.Model) -> Run:
+    """Return a network as `runner` does; one that takes several images is given others too.
+
+    A program that was exported for a batch of two runs no single image. The others are not the
+    same, so that an answer that depends on them does not agree with the graph's.
+    """
+    run = runner(network)
+    shapes = [port.get_partial_shape() for port in model.inputs]
+    first = shapes[0][0] if shapes and shapes[0].rank.is_static and len(shapes[0]) else None
+    count = 1 if first is None or first.is_dynamic else first.get_length()
+    if count == 1:
+        return run
+
+    def running(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        images = len(arrays[0])
+        if images >= count:
+            return run(arrays)
+        others = -(-(count - images) // images)
+        filled = [np.concatenate([array, *[-array] * others])[:count] for array in arrays]
+        return [answer[:images] for answer in run(filled)]
+
+    return running
 
 
 def _name_by_weights(model: ov.Model) -> None:
