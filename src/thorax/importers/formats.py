@@ -9,11 +9,12 @@ from typing import Final
 from thorax.errors import ModelError
 from thorax.files import atomic, pairs
 from thorax.importers import reader
-from thorax.importers.options import Imported, ImportOptions, Layout
+from thorax.importers.options import CAFFE_HDF5, Imported, ImportOptions, Layout
 from thorax.importers.standby import MODULES, SAVED_MODEL, kind_of
 
 Importer = Callable[[Path, ImportOptions], Imported]
 
+_CAFFE_HDF5: Final = (".caffemodel.h5", ".solverstate.h5")
 _CHANNELS_LAST: Final = (SAVED_MODEL, ".pb", ".tflite", ".keras", ".h5", ".hdf5")
 """What frameworks write that take images as [N,H,W,C] unless told otherwise."""
 
@@ -43,6 +44,8 @@ def importer(path: Path) -> Importer:
     if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
         graph = path.with_suffix(".xml").name
         raise ModelError("model-format", f"{path.name} holds the weights of {graph}; give {graph}")
+    if path.name.lower().endswith(_CAFFE_HDF5):
+        raise ModelError("model-format", f"{path.name} {CAFFE_HDF5}")
     module = MODULES.get(kind_of(path))
     if module is None:
         raise ModelError(

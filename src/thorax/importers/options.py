@@ -34,6 +34,10 @@ UNREADABLE: Final = (
 NO_MEMORY: Final = re.compile(r"bad_alloc|[Ff]ailed to allocate|[Cc]an(?:no|')t allocate memory")
 """What libraries say when they ask for more memory than there is."""
 
+CAFFE_HDF5: Final = (
+    "is a snapshot of Caffe in HDF5, which is not read; have Caffe write it with snapshot_format: "
+    "BINARYPROTO, and give the .caffemodel with its .prototxt"
+)
 _INSTEAD: Final = "copy or export it again"
 
 MOST_LAYERS: Final = 20_000
