@@ -13,7 +13,7 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Json, one_by_one, one_of
+from thorax.cli.options import Json, device_option, one_by_one, one_of
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
 
@@ -294,7 +294,13 @@ def explore(
 def partition(
     model: AnyNetwork,
     device: Annotated[
-        str, Option("-d", "--device", help="FPGA, HETERO:FPGA,CPU, HETERO:FPGA.0,FPGA.1,CPU, CPU.")
+        str,
+        Option(
+            "-d",
+            "--device",
+            callback=spelled_device,
+            help="FPGA, HETERO:FPGA,CPU, HETERO:FPGA.0,FPGA.1,CPU, CPU.",
+        ),
     ] = "HETERO:FPGA,CPU",
     svg: Annotated[Path | None, Option(help="Draw the subgraphs.")] = None,
     all_layers: Annotated[
