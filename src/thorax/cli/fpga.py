@@ -294,13 +294,7 @@ def explore(
 def partition(
     model: AnyNetwork,
     device: Annotated[
-        str,
-        Option(
-            "-d",
-            "--device",
-            callback=spelled_device,
-            help="FPGA, HETERO:FPGA,CPU, HETERO:FPGA.0,FPGA.1,CPU, CPU.",
-        ),
+        str, device_option(help="FPGA, HETERO:FPGA,CPU, HETERO:FPGA.0,FPGA.1,CPU, CPU.")
     ] = "HETERO:FPGA,CPU",
     svg: Annotated[Path | None, Option(help="Draw the subgraphs.")] = None,
     all_layers: Annotated[
