@@ -110,12 +110,7 @@ class Target:
     ] = None
     device: Annotated[
         str,
-        Option(
-            "-d",
-            "--device",
-            callback=spelled_device,
-            help="Judges and times what is tried; fp11 on a card only.",
-        ),
+        device_option(help="Judges and times what is tried; fp11 on a card only."),
     ] = "CPU"
 
 
