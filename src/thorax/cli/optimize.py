@@ -48,9 +48,14 @@ Topology = Annotated[
 
 
 def _labels(text: str | None) -> "LabelSet | None":
+    from thorax.cli.label_file import read_labels
     from thorax.labels import named_set
 
-    return None if text is None else named_set(text)
+    if text is None:
+        return None
+    if "," not in text and Path(text).is_file():
+        return read_labels(Path(text))
+    return named_set(text)
 
 
 def _numbers(
@@ -120,7 +125,7 @@ class Origin:
 
     labels: Annotated[
         str | None,
-        Option(help="nih14, chexpert, mimic, padchest, xrv18, or names joined by commas."),
+        Option(help="nih14, chexpert, mimic, padchest, xrv18, names joined by commas, or a file."),
     ] = None
     mean: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.485,...")] = None
     std: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.229,...")] = None
