@@ -1,6 +1,5 @@
 """An option that an error advises is one of the command that was typed, or of the one it names."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ from tests.cli.command import typed
 from tests.importers import small_models
 
 from thorax.cli.app import app
-from thorax.cli.label_file import read_labels
 from thorax.cli.mo import in_own_words
-from thorax.errors import UsageError
 
 _ADVISED = re.compile(r"(?<![\w-])(?P<option>--[\w-]+)(?: of `thorax (?P<command>[\w ]+)`)?")
 
@@ -92,38 +89,3 @@ def test_an_error_advises_options_that_the_command_has(
 )
 def test_the_model_optimizer_speaks_of_its_own_options(message: str, own: str) -> None:
     assert in_own_words(message) == own
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("labels.txt", "Mass\n\n Effusion \r\n"),
-        ("labels", "\ufeffMass\nEffusion"),
-        ("list.json", json.dumps(["Mass", "Effusion"])),
-        ("config.json", json.dumps({"id2label": {"1": "Effusion", "0": "Mass"}, "x": 1})),
-        ("label2id.json", json.dumps({"label2id": {"Effusion": 1, "Mass": 0}})),
-        ("class_indices.json", json.dumps({"Effusion": 1, "Mass": 0})),
-    ],
-)
-def test_labels_are_read_from_a_file(tmp_path: Path, name: str, text: str) -> None:
-    (tmp_path / name).write_text(text, "utf-8")
-    assert read_labels(tmp_path / name).findings == ("Mass", "Effusion")
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "why"),
-    [
-        ("a.txt", "\n", "holds no name"),
-        ("a.txt", "\0\x80", ""),
-        ("a.json", "{", ""),
-        ("a.json", "3", "holds a int"),
-        ("a.json", '["a", 1]', "holds a list"),
-        ("a.json", '{"0": "a", "2": "b"}', "numbers its names 0, 2"),
-    ],
-)
-def test_a_file_that_holds_no_labels_is_refused(
-    tmp_path: Path, name: str, text: str, why: str
-) -> None:
-    (tmp_path / name).write_bytes(text.encode("latin-1"))
-    with pytest.raises(UsageError, match=f"labels-file.*{why}"):
-        read_labels(tmp_path / name)
