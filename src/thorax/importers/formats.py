@@ -14,7 +14,6 @@ from thorax.importers.standby import MODULES, SAVED_MODEL, kind_of
 
 Importer = Callable[[Path, ImportOptions], Imported]
 
-_CAFFE_HDF5: Final = (".caffemodel.h5", ".solverstate.h5")
 _CHANNELS_LAST: Final = (SAVED_MODEL, ".pb", ".tflite", ".keras", ".h5", ".hdf5")
 """What frameworks write that take images as [N,H,W,C] unless told otherwise."""
 
@@ -35,12 +34,6 @@ def importer(path: Path) -> Importer:
             pairs.recover(path)
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")
-    if path.name.lower().endswith(_CAFFE_HDF5):
-        raise ModelError(
-            "model-format",
-            f"{str(path)!r} is a snapshot of Caffe in HDF5, which is not read; let Caffe write a "
-            ".caffemodel (snapshot_format: BINARYPROTO in the solver) and give that",
-        )
     if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
         graph = path.with_suffix(".xml").name
         raise ModelError("model-format", f"{path.name} holds the weights of {graph}; give {graph}")
