@@ -8,7 +8,7 @@ import typer
 from typer import Option
 from typer.testing import CliRunner
 
-from thorax.cli.options import Json, one_by_one
+from thorax.cli.options import Device, Json, one_by_one, spelled_device
 
 app = typer.Typer()
 
@@ -71,3 +71,18 @@ def test_two_options_of_one_name_are_refused() -> None:
     for command in (values, beside):
         with pytest.raises(TypeError, match=r"two options of .* are named duration"):
             one_by_one(command)
+
+
+@pytest.mark.parametrize(
+    ("typed", "device"),
+    [("cpu", "CPU"), (" auto: -gpu ", "AUTO:-GPU"), ("hetero:fpga.0, cpu", "HETERO:FPGA.0,CPU")],
+)
+def test_a_device_is_spelled_as_openvino_does(typed: str, device: str) -> None:
+    one = typer.Typer()
+
+    @one.command()
+    def run(device: Device = "CPU") -> None:
+        typer.echo(device)
+
+    assert CliRunner().invoke(one, ["-d", typed]).output.strip() == device
+    assert spelled_device(None) is None

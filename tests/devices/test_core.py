@@ -11,6 +11,7 @@ from thorax.artifact import Precision
 from thorax.devices import core as devices
 from thorax.devices.core import (
     list_devices,
+    list_members,
     list_parts,
     openvino_name,
     physical_devices,
@@ -129,7 +130,6 @@ def test_a_virtual_device_alone_means_every_device_but_simulated_ones(device: st
         "CPU:CPU",
         "HETERO:",
         "AUTO:,",
-        "BATCH:CPU(4)",
         "CPU.7",
         "FPGA.4",
         "HETERO:FPGA.0,FPGA.9",
@@ -140,6 +140,37 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(device: str) -
         physical_devices(device)
     assert refused.value.code == "device-unknown"
     assert refused.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    "device", ["AUTO:-GPU", "AUTO:CPU,-GPU", "AUTO:-GPU,-NPU,CPU", "AUTO:-FPGA", "AUTO: CPU, -GPU"]
+)
+def test_auto_leaves_out_what_stands_behind_a_minus(device: str) -> None:
+    assert physical_devices(device) == ("CPU",)
+
+
+def test_a_pool_leaves_out_what_stands_behind_a_minus() -> None:
+    assert list_members("MULTI:-GPU") == list_members("MULTI:CPU,-GPU") == ("CPU",)
+
+
+@pytest.mark.parametrize(
+    ("device", "code", "words"),
+    [
+        ("AUTO:-CPU", "device-unknown", "leaves none of CPU"),
+        ("MULTI:CPU,-CPU", "device-unknown", "leaves none of CPU"),
+        ("HETERO:-GPU", "device-unknown", "'-GPU' is not here"),
+        ("BATCH:CPU(4)", "device-batch", "`thorax tune`"),
+        ("BATCH:CPU", "device-batch", "`thorax tune`"),
+        ("CPU(4)", "device-requests", r"(4) is a number of requests"),
+        ("AUTO:CPU(1)", "device-requests", "without it"),
+        ("MULTI:CPU(2),GPU(3)", "device-requests", "without it"),
+    ],
+)
+def test_what_is_set_here_or_leaves_nothing_is_refused(device: str, code: str, words: str) -> None:
+    with pytest.raises(DeviceError) as refused:
+        list_members(device) if device.startswith("MULTI") else physical_devices(device)
+    assert refused.value.code == code
+    assert words in refused.value.message
 
 
 @pytest.mark.parametrize("device", ["AUTO:FPGA", "AUTO:CPU,FPGA.1"])

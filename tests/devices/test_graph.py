@@ -17,7 +17,7 @@ def graph() -> ov.Model:
     return ov.Model([ops.multiply(value, ops.constant(np.float32(1 / 3)))], [value])
 
 
-@pytest.mark.parametrize("device", ["CPU", "AUTO", "HETERO", "HETERO:CPU"])
+@pytest.mark.parametrize("device", ["CPU", "AUTO", "AUTO:-GPU", "HETERO", "HETERO:CPU"])
 def test_float32_stays_float32(device: str) -> None:
     compiled = compile_graph(graph(), device)
     given = np.linspace(-1, 1, 8, dtype=np.float32)[None]

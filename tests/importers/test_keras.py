@@ -519,6 +519,15 @@ def test_weights_alone_are_not_a_network(keras: ModuleType, tmp_path: Path) -> N
     assert "model.save" in error.message
 
 
+@pytest.mark.parametrize("name", ["net.caffemodel.h5", "net_iter_9.h5"])
+def test_a_snapshot_of_caffe_is_called_so(tmp_path: Path, name: str) -> None:
+    with h5py.File(tmp_path / name, "w") as file:
+        file.create_group("data/conv1").create_dataset("0", data=np.ones((1, 1, 1, 1)))
+    error = refused(tmp_path / name)
+    assert error.code == "model-format"
+    assert "Caffe" in error.message
+
+
 def test_a_description_nested_without_end_is_refused(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "net.keras"
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
@@ -602,23 +611,13 @@ def described(*layers: dict[str, Any]) -> dict[str, Any]:
     return {"class_name": "Sequential", "config": {"name": "net", "layers": list(layers)}}
 
 
-CONVOLUTION = {"class_name": "Conv2D", "config": {"name": "c", "groups": 1}}
-DEPTHWISE = {"class_name": "DepthwiseConv2D", "config": {"name": "d", "groups": 1}}
-CALL = {"class_name": "TFOpLambda", "config": {"name": "t", "function": "nn.relu"}}
+CALL = {"class_name": "TFOpLambda", "config": {"name": "t", "function": "math.reduce_mean"}}
 
 
-@pytest.mark.parametrize(
-    ("config", "reason"),
-    [
-        (described(CONVOLUTION), None),
-        (described(CONVOLUTION, DEPTHWISE), "says groups of its DepthwiseConv2D"),
-        (described(described(CONVOLUTION)), "holds a network in a network"),
-        (described(CALL), "calls TensorFlow by name"),
-    ],
-)
-def test_what_keras_3_cannot_read_is_known(config: dict[str, Any], reason: str | None) -> None:
-    assert why_legacy(KerasFile(Path("net.h5"), config, "2.15.0", 0)) == reason
-    assert why_legacy(KerasFile(Path("net.h5"), config, "3.1.0", 0)) is None
+def test_what_keras_3_cannot_read_is_known() -> None:
+    for config, reason in ((described(), None), (described(CALL), "calls TensorFlow by name")):
+        assert why_legacy(KerasFile(Path("net.h5"), config, "2.15.0", 0)) == reason
+        assert why_legacy(KerasFile(Path("net.h5"), config, "3.1.0", 0)) is None
 
 
 def keras_2_file(path: Path, config: dict[str, Any]) -> Path:
@@ -631,11 +630,11 @@ def keras_2_file(path: Path, config: dict[str, Any]) -> Path:
 
 def test_the_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tensorflow", None)
-    path = keras_2_file(tmp_path / "net.h5", described(DEPTHWISE))
+    path = keras_2_file(tmp_path / "net.h5", described(CALL))
     error = refused(path)
     assert error.code == "extra-missing"
     assert "thorax[legacy-keras]" in error.message
-    assert "groups of its DepthwiseConv2D" in error.message
+    assert "calls TensorFlow by name" in error.message
 
 
 @pytest.mark.parametrize("function", ["io.write_file", "io.read_file", "py_function", "raw_ops.X"])
@@ -655,7 +654,8 @@ def test_a_lambda_of_keras_2_is_refused(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-import numpy as np, openvino as ov, tf_keras as keras
+from importlib.util import find_spec
+import numpy as np, openvino as ov, tf_keras as keras, tensorflow as tf
 from thorax.importers import formats
 from thorax.importers.options import ImportOptions
 
@@ -671,13 +671,15 @@ machine = keras.Sequential([first, top])
 machine.build((None, 32, 32, 3))
 image = keras.Input((32, 32, 3))
 value = keras.layers.DepthwiseConv2D(3, name="depth")(image) * 2.0
-calls = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(value)))
+calls = keras.Model(image, keras.layers.Dense(3)(tf.reduce_mean(value, (1, 2))))
 for number, network in enumerate((machine, calls)):
     path = out / f"net{number}.h5"
     network.save(path)
     images = np.random.default_rng(0).standard_normal((2, 32, 32, 3)).astype(np.float32)
     imported = formats.read(path, ImportOptions(shapes={"": (2, 32, 32, 3)}))
-    assert imported.framework == f"tf_keras {keras.__version__}", imported.framework
+    # By Keras 3 where PyTorch is there too.
+    modern = find_spec("torch") is not None and network is not calls
+    assert imported.framework.startswith("keras " if modern else "tf_keras "), imported.framework
     assert imported.layout == "NHWC"
     compiled = ov.Core().compile_model(imported.model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     wanted = network.predict(images, verbose=0)

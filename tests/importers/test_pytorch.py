@@ -209,6 +209,31 @@ def test_a_state_dict_and_a_name_are_the_network(
     require_alike(read(path, ImportOptions(topology=topology, shapes={"": shape})), network, shape)
 
 
+@pytest.mark.parametrize("ending", [".pth.tar", ".ckpt", ".bin"])
+def test_a_checkpoint_of_a_training_loop_is_read_and_its_match_told(
+    resnet: nn.Module, tmp_path: Path, ending: str
+) -> None:
+    state = {
+        f"module.net.{name}".replace(".fc.", ".fc.1."): value
+        for name, value in resnet.state_dict().items()
+    }
+    content = {"epoch": np.int64(3), "best_loss": np.float64(0.2), "model_state": state}
+    torch.save(content, tmp_path / f"net{ending}")
+    options = ImportOptions(topology="resnet18", shapes={"": SHAPE})
+    imported = read(tmp_path / f"net{ending}", options)
+    require_alike(imported, resnet)
+    assert imported.note == (
+        "weights are those of model_state; module.net. taken off their names; fc.1 taken for fc"
+    )
+
+
+def test_the_weights_of_an_ir_are_told_from_a_state_dict(tmp_path: Path) -> None:
+    for name in ("model.xml", "model.bin"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ModelError, match=r"model-format.*give model\.xml"):
+        read(tmp_path / "model.bin")
+
+
 def test_one_channel_and_a_narrow_network_are_seen_in_the_weights(tmp_path: Path) -> None:
     network = lively(networks.build("resnet50", classes=2, channels=1, width=0.25, seed=5))
     torch.save(network.state_dict(), tmp_path / "net.pth")
@@ -356,7 +381,7 @@ def refusal(path: Path, options: ImportOptions | None = None) -> ThoraxError:
         ("resnet18", {"": (3, 24, 24)}, "model-input", "24"),
         ("resnet50", {"": SHAPE}, "model-weights", "layer1.0.conv3.weight"),
         ("densenet121", {"": SHAPE}, "model-weights", "features.conv0.weight"),
-        ("resnet20-cifar", {"": SHAPE}, "model-weights", "linear.weight"),
+        ("resnet20-cifar", {"": SHAPE}, "model-weights", "lacks layer1.2.conv1.weight"),
     ],
 )
 def test_what_a_state_dict_leaves_open_is_asked_for(

@@ -18,7 +18,7 @@ from tests.importers.conftest import refused
 from torch import Tensor, nn
 
 from thorax.errors import ModelError, ThoraxError
-from thorax.importers.options import ImportOptions
+from thorax.importers.options import ImportOptions, compile_here
 from thorax.importers.pytorch import read
 from thorax.importers.pytorch_operators import ATEN, NotComputationError, registered
 from thorax.importers.pytorch_source import canonical
@@ -72,6 +72,26 @@ def test_the_plain_archive_is_read(tmp_path: Path) -> None:
     assert imported.run is not None
     x = np.linspace(-1, 1, 192, dtype=np.float32).reshape(SHAPE)
     np.testing.assert_array_equal(imported.run([x])[0], np.maximum(x, 0))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'x = torch.to(x, torch.device("cuda:0"), 6)',
+        'x = torch.mul(x, torch.ones([1], dtype=6, device=torch.device("cuda:1")))',
+        'x = torch.mul(x, torch.ones([1], dtype=6, device=torch.device("mps")))',
+        "x = torch.cuda(x)",
+        "x = torch.cpu(x)",
+    ],
+)
+def test_a_network_that_was_traced_on_another_device_is_read_on_the_cpu(
+    tmp_path: Path, line: str
+) -> None:
+    imported = read(script(tmp_path / "net.pt", line=line), OPTIONS)
+    assert imported.run is not None
+    x = np.linspace(-1, 1, 192, dtype=np.float32).reshape(SHAPE)
+    np.testing.assert_array_equal(imported.run([x])[0], np.maximum(x, 0))
+    np.testing.assert_array_equal(compile_here(imported.model)([x])[0], np.maximum(x, 0))
 
 
 LINES = {

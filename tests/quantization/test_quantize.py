@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import openvino as ov
+import openvino.opset13 as ops
 import pytest
 
 from thorax import artifact
@@ -16,7 +17,7 @@ from thorax.devices.core import supports
 from thorax.devices.engine import compile
 from thorax.errors import UsageError
 from thorax.files.atomic import sha256
-from thorax.quantization.quantize import calibration_images, quantize
+from thorax.quantization.quantize import calibration_images, has_attention, quantize
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +201,29 @@ def test_making_int8_prints_nothing_and_asks_no_network(
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == ""
     assert "network:" not in ran.stderr
+
+
+def attention(*, fused: bool, weighted: bool = True) -> ov.Model:
+    """Return softmax(q k / 4) v of one image's tokens, or of what is no attention but looks so."""
+    tokens = ops.parameter([1, 9, 16], np.float32)
+    parts = [
+        ops.matmul(tokens, ops.constant(np.eye(16, dtype=np.float32) * scale), False, True)
+        for scale in (1.0, 0.5, 2.0)
+    ]
+    if fused:
+        mixed = ops.scaled_dot_product_attention(*parts)
+    else:
+        key = parts[1] if weighted else ops.constant(np.ones((1, 9, 16), np.float32))
+        weights = ops.softmax(
+            ops.multiply(ops.matmul(parts[0], key, False, True), ops.constant(np.float32(0.25))), 2
+        )
+        mixed = ops.matmul(weights, parts[2], False, False)
+    return ov.Model([ops.result(mixed)], [tokens], "attention")
+
+
+def test_attention_is_seen_in_a_graph(graph: ov.Model) -> None:
+    assert has_attention(attention(fused=True))
+    assert has_attention(attention(fused=False))
+    # A softmax of products with weights, as a head has, weighs no tokens.
+    assert not has_attention(attention(fused=False, weighted=False))
+    assert not has_attention(graph)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -103,8 +104,8 @@ def test_a_grey_image_gets_the_features_that_three_equal_channels_got(
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
-WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
-PREFIXES = ("module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.model.")
+WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "ema", "mine")
+PREFIXES = ("module.", "_orig_mod.", "module._orig_mod.", "backbone.net.")
 
 
 @pytest.mark.parametrize("wrap", [*WRAPPERS, *PREFIXES, "safetensors", "half"])
@@ -131,19 +132,21 @@ def test_the_forms_that_files_come_in_give_the_same_weights(
     torch.testing.assert_close(found, expected, rtol=1e-2 if wrap == "half" else 0, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("prefix", "beside"), [("backbone.net.", None), ("model.", "criterion.weight"), ("ema.", "n")]
-)
-def test_a_prefix_that_is_not_known_is_named(
-    prefix: str, beside: str | None, narrow_state: State, tmp_path: Path
-) -> None:
-    state = {f"{prefix}{name}": value for name, value in narrow_state.items()}
-    if beside:
-        state[beside] = torch.ones(3)
-    torch.save({"state_dict": state}, tmp_path / "weights.pth")
-    with pytest.raises(ModelError, match=f"init-mismatch.* has {prefix} before") as caught:
+def test_what_was_done_to_names_is_told(narrow_state: State, tmp_path: Path) -> None:
+    state = {f"model.{name}": value for name, value in narrow_state.items()}
+    state["model.fc.1.weight"] = state.pop("model.fc.weight")
+    state["criterion.pos_weight"] = torch.ones(3)
+    torch.save({"state_dict": state, "auc": np.float64(0.8)}, tmp_path / "last.ckpt")
+    loaded = load_imagenet(narrow(), tmp_path / "last.ckpt")
+    for words in ("those of state_dict", "model. taken off", "criterion.pos_weight", "fc.1.weight"):
+        assert words in loaded.match
+
+
+def test_a_prefix_beside_what_may_be_layers_is_named(narrow_state: State, tmp_path: Path) -> None:
+    state = {f"ema.{name}": value for name, value in narrow_state.items()}
+    torch.save({"state_dict": state | {"n": torch.ones(3)}}, tmp_path / "weights.pth")
+    with pytest.raises(ModelError, match=r"init-mismatch.* has ema\. before .* such as n; save"):
         load_imagenet(narrow(), tmp_path / "weights.pth")
-    assert (beside or "without it") in caught.value.message
 
 
 def header(text: bytes) -> bytes:
@@ -202,8 +205,8 @@ def spoil(state: State) -> None:
     state["layer1.0.bn1.running_var"][3] = torch.nan
 
 
-def other_head(state: State) -> None:
-    state["fc.0.weight"] = state.pop("fc.weight")
+def other_layer(state: State) -> None:
+    state["fc2.0.weight"] = torch.ones(3, 3)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,7 @@ def other_head(state: State) -> None:
         (reshape, r"layer1\.0\.conv1\.weight \(16, 8, 3, 3\) for \(16, 16, 3, 3\);"),
         (two_channels, r"conv1\.weight \(16, 2, 7, 7\) for \(16, 1, 7, 7\);"),
         (spoil, r"layer1\.0\.bn1\.running_var;"),
-        (other_head, r"fc\.0\.weight;"),
+        (other_layer, r"fc2\.0\.weight;"),
     ],
 )
 def test_whatever_does_not_match_is_named_and_nothing_is_changed(

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Device, Extensions, Json, Model, one_by_one
+from thorax.cli.options import Device, Extensions, Json, Model, one_by_one, spelled_device
 from thorax.cli.power import Metering, require_energy
 from thorax.errors import UsageError
 
@@ -277,7 +277,8 @@ def tune(
     from thorax.devices.extensions import add_extensions
 
     add_extensions(extension or ())
-    _tune(models, device, latency_limit_ms, duration, json)
+    devices = [str(spelled_device(each)) for each in device]
+    _tune(models, devices, latency_limit_ms, duration, json)
 
 
 def _tune(

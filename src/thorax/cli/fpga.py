@@ -13,7 +13,8 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Json, one_by_one, one_of
+from thorax.cli.optimize import FileShape
+from thorax.cli.options import Json, device_option, one_by_one, one_of
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
 
@@ -127,8 +128,10 @@ def _named(cards: "Sequence[CardStatus]") -> list[str]:
 
 
 @fpga_app.command(epilog="Example:  thorax fpga analyze model --arch 8x48-fp11 --batch 8")
+@one_by_one
 def analyze(
     model: AnyNetwork,
+    *,
     arch: Annotated[
         str, Option(help="A .toml file, a name, an old architecture string, or a bitstream.")
     ],
@@ -137,7 +140,7 @@ def analyze(
     all_layers: Annotated[
         bool, Option("--all", help="Show every layer, not those that take longest.")
     ] = False,
-    side: Side = None,
+    shape: FileShape,
     json: Json = False,
 ) -> None:
     """Modelled speed, memory traffic and area of a network on an overlay, layer by layer."""
@@ -145,14 +148,13 @@ def analyze(
     from thorax.fpga.bitstreams import named_bitstream
     from thorax.fpga.estimate import analyze as estimate
     from thorax.fpga.workload import describe
-    from thorax.importers.options import ImportOptions
     from thorax.ir.open import open_model
     from thorax.report.fpga import TOP, overlay_tables
 
     bitstream = named_bitstream(arch)
     architecture = find_architecture(arch) if bitstream is None else bitstream.architecture
     powered = _board_for(architecture.family, board, architecture.name)
-    graph = open_model(model, ImportOptions(side=side))
+    graph = open_model(model, shape.import_options())
     layers = describe(graph.model)
     result = estimate(graph.name, layers, architecture, batch=batch, board=powered)
     console.answer(result, json, lambda: overlay_tables(result, top=None if all_layers else TOP))
@@ -177,7 +179,8 @@ def search(
     batch: Batch = 1,
     board: BoardName = None,
     out: Annotated[Path | None, Option(help="Write the architecture to a .toml file.")] = None,
-    side: Side = None,
+    *,
+    shape: FileShape,
     json: Json = False,
 ) -> None:
     """Find the architecture that is fastest for a network, as modelled, and fits its FPGA."""
@@ -190,7 +193,6 @@ def search(
     from thorax.fpga.search import FAMILIES
     from thorax.fpga.search import search as find
     from thorax.fpga.workload import describe
-    from thorax.importers.options import ImportOptions
     from thorax.ir.open import open_model
     from thorax.report.fpga import overlay_tables
     from thorax.results.fpga import OverlaySearch
@@ -201,7 +203,7 @@ def search(
     powered = _board_for(family, board, "the search")
     if out is not None:
         require_place(out)
-    graph = open_model(model, ImportOptions(side=side))
+    graph = open_model(model, shape.import_options())
     layers = describe(graph.model)
     fastest = find(layers, family, precision=precision, weights=weights, batch=batch)
     if out is not None:
@@ -291,10 +293,11 @@ def explore(
 @partition_app.command(
     epilog="Example:  thorax partition model-fp32 -d HETERO:FPGA,CPU --svg partition.svg"
 )
+@one_by_one
 def partition(
     model: AnyNetwork,
     device: Annotated[
-        str, Option("-d", "--device", help="FPGA, HETERO:FPGA,CPU, HETERO:FPGA.0,FPGA.1,CPU, CPU.")
+        str, device_option(help="FPGA, HETERO:FPGA,CPU, HETERO:FPGA.0,FPGA.1,CPU, CPU.")
     ] = "HETERO:FPGA,CPU",
     svg: Annotated[Path | None, Option(help="Draw the subgraphs.")] = None,
     all_layers: Annotated[
@@ -303,7 +306,8 @@ def partition(
     merge: Annotated[
         bool, Option("--merge/--no-merge", help="Move tiny subgraphs to their neighbour.")
     ] = True,
-    side: Side = None,
+    *,
+    shape: FileShape,
     state: State = None,
     json: Json = False,
 ) -> None:
@@ -316,7 +320,6 @@ def partition(
     from thorax.devices.partition_result import partition_result
     from thorax.files.atomic import require_place
     from thorax.fpga.card import list_cards
-    from thorax.importers.options import ImportOptions
     from thorax.ir.open import open_model
     from thorax.report.partition import TOP, partition_tables
     from thorax.report.partition_drawing import require_svg, write_drawing
@@ -324,7 +327,7 @@ def partition(
     if svg is not None:
         require_svg(svg)
         require_place(svg)
-    graph = open_model(model, ImportOptions(side=side))
+    graph = open_model(model, shape.import_options())
     if graph.card is not None:
         require_precision(graph.card.precision, device, list_parts(device))
     set_apart(graph.model)

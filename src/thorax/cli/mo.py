@@ -1,13 +1,28 @@
 """The command line of the Model Optimizer of 2018."""
 
+import re
+from typing import Final
+
 import typer
 
 from thorax.cli import console
 from thorax.cli.optimize import begin_reading
 from thorax.cli.options import Json, one_by_one
+from thorax.errors import ThoraxError
 from thorax.mo.command_line import Flags
 
 mo_app = typer.Typer()
+
+_ELSEWHERE: Final = re.compile(
+    r"(?:with )?--(?:side|structure),? or (?=(?:with )?--\w+ of `thorax mo`)"
+)
+_OWN: Final = {"--side": "--input_shape", "--structure": "--input_proto or --input_symbol"}
+
+
+def in_own_words(message: str) -> str:
+    """Return advice that readers give for every command with the options of this one alone."""
+    message = _ELSEWHERE.sub("", message).replace(" of `thorax mo`", "")
+    return re.sub(r"--(?:side|structure)\b", lambda option: _OWN[option[0]], message)
 
 
 @mo_app.command(
@@ -24,7 +39,10 @@ def mo(context: typer.Context, flags: Flags, json: Json = False) -> None:
     from thorax.report.optimize import artifact_table, optimize_hint, ports_table
 
     refuse_unknown(context.args, [word for each in context.command.params for word in each.opts])
-    result = convert(flags, on_progress=console.say)
+    try:
+        result = convert(flags, on_progress=console.say)
+    except ThoraxError as error:
+        raise type(error)(error.code, in_own_words(error.message)) from error
     xml = result.xml
     console.answer(
         result,

@@ -9,7 +9,16 @@ import typer
 from typer import Argument, Option
 
 from thorax.cli import console
-from thorax.cli.options import Extensions, Json, Out, WordT, one_by_one, one_of
+from thorax.cli.options import (
+    Extensions,
+    Json,
+    Out,
+    WordT,
+    device_option,
+    one_by_one,
+    one_of,
+    spelled_device,
+)
 from thorax.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,9 +48,14 @@ Topology = Annotated[
 
 
 def _labels(text: str | None) -> "LabelSet | None":
+    from thorax.cli.label_file import read_labels
     from thorax.labels import named_set
 
-    return None if text is None else named_set(text)
+    if text is None:
+        return None
+    if "," not in text and Path(text).is_file():
+        return read_labels(Path(text))
+    return named_set(text)
 
 
 def _numbers(
@@ -100,7 +114,8 @@ class Target:
         str | None, Option(help="Layers that int8 leaves in floating point, joined by commas.")
     ] = None
     device: Annotated[
-        str, Option("-d", "--device", help="Judges and times what is tried; fp11 on a card only.")
+        str,
+        device_option(help="Judges and times what is tried; fp11 on a card only."),
     ] = "CPU"
 
 
@@ -110,7 +125,7 @@ class Origin:
 
     labels: Annotated[
         str | None,
-        Option(help="nih14, chexpert, mimic, padchest, xrv18, or names joined by commas."),
+        Option(help="nih14, chexpert, mimic, padchest, xrv18, names joined by commas, or a file."),
     ] = None
     mean: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.485,...")] = None
     std: Annotated[str | None, Option(help="Per channel on 0-1, e.g. 0.229,...")] = None
@@ -240,7 +255,10 @@ def _gops(text: str | None, element: str) -> dict[str, float]:
 class Roofs:
     """The device that is analysed, and its peaks."""
 
-    device: Annotated[str, Option("-d", "--device", help="Whose roofs, and whose fusion.")] = "CPU"
+    device: Annotated[
+        str,
+        device_option(help="Whose roofs, and whose fusion."),
+    ] = "CPU"
     peak_gops: Annotated[
         str | None, Option(help="Peak of the device, 10^9 operations/s: X, or f32=X,int8=Y.")
     ] = None
@@ -305,9 +323,10 @@ class Trials:
 
     images: Annotated[Path | None, Option(help="Folder of radiographs to run.")] = None
     data: Annotated[Path | None, Option(help="Store to take images from, evenly.")] = None
-    device: Annotated[str, Option("-d", "--device", help="Runs the first model.")] = "CPU"
+    device: Annotated[str, device_option(help="Runs the first model.")] = "CPU"
     device2: Annotated[
-        str | None, Option("--device2", help="Runs the second; default: the same.")
+        str | None,
+        Option(callback=spelled_device, help="Runs the second; default: the same."),
     ] = None
     compute: Annotated[
         str | None, Option(help="f32 or bf16: arithmetic in place of what the cards say.")

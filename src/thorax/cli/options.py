@@ -14,6 +14,15 @@ from thorax.errors import UsageError
 if TYPE_CHECKING:
     from thorax.data.samples import ReadOptions
 
+
+def spelled_device(device: str | None) -> str | None:
+    """Return a device as OpenVINO spells it: in capitals, without blanks."""
+    return None if device is None else "".join(device.split()).upper()
+
+
+device_option = functools.partial(Option, "-d", "--device", callback=spelled_device)
+"""An option that names a device; it takes its `help`."""
+
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path, Option("--out", help="Where to write.")]
 StorePath = Annotated[Path, Argument(help="Store that `thorax data import` wrote.")]
@@ -25,9 +34,7 @@ Extensions = Annotated[
 ]
 Device = Annotated[
     str,
-    Option(
-        "-d",
-        "--device",
+    device_option(
         help="CPU, GPU, AUTO, HETERO:FPGA,CPU, MULTI:FPGA.0,FPGA.1,CPU; see `thorax devices`.",
     ),
 ]

@@ -38,7 +38,7 @@ def train(
     init: Annotated[
         Path | None,
         Option(
-            help="Start from torchvision's ImageNet weights (.pth, .safetensors) or from a run."
+            help="Start from the weights of a state dict (.pth, .ckpt, .safetensors) or of a run."
         ),
     ] = None,
     resume: Annotated[bool, Option("--resume", help="Go on where the run stopped.")] = False,

@@ -1,6 +1,8 @@
 """Devices that are here: real ones and simulated cards, and what each takes."""
 
 import functools
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from thorax.artifact import Precision
@@ -16,6 +18,9 @@ VIRTUAL: Final = ("AUTO", "HETERO")
 MULTI: Final = "MULTI"
 """Hands each image to one of several devices. OpenVINO's own takes no simulated card and hands out
 nothing among them: the engine does it."""
+
+_REQUESTS: Final = re.compile(r"\(\d*\)")
+"""Behind a device, as in MULTI:CPU(4): how many requests it is given at once."""
 
 _TAKEN_BY_CARDS: Final = (Precision.FP32, Precision.FP16, Precision.FP11)
 """A card computes in the format of its bitstream whatever floating point the artifact stores."""
@@ -111,13 +116,15 @@ def _list_real() -> list[DeviceFacts]:
 def physical_devices(device: str) -> tuple[str, ...]:
     """Return the physical devices that a device string names, in its order.
 
-    `AUTO` and `HETERO` alone name every device that is here, simulated cards not among them.
+    `AUTO` and `HETERO` alone name every device that is here, simulated cards not among them;
+    `AUTO:-GPU` names those but GPU.
 
     Raises:
-        DeviceError: `device-unknown` for a device that is not here, listing those that are;
-            `device-auto` when AUTO is to choose among simulated cards; `device-twice` when a list
-            names a simulated card by both its names, or one twice; `device-multi` for MULTI,
-            which is no device for one graph but several engines.
+        DeviceError: `device-unknown` for a device that is not here, listing those that are, or
+            where nothing is left; `device-auto` when AUTO is to choose among simulated cards;
+            `device-twice` when a list names a simulated card by both its names, or one twice;
+            `device-multi` for MULTI, which is no device for one graph but several engines;
+            `device-batch` and `device-requests` for what is not left to OpenVINO.
     """
     if is_multi(device):
         raise DeviceError(
@@ -125,20 +132,20 @@ def physical_devices(device: str) -> tuple[str, ...]:
             f"device is {device!r}: MULTI hands out whole images, to classify, validate or "
             "benchmark an artifact with; name one device here, or HETERO over several",
         )
-    present = list_devices()
-    available = [entry.name for entry in present]
+    _refuse_requests(device)
     head, _, rest = device.partition(":")
-    parts = [part.strip() for part in rest.split(",") if part.strip()] if rest else []
+    parts = _split(rest)
     if head not in VIRTUAL or (not parts and head != device):
         parts = [device]
-    elif not parts:
-        parts = [entry.name for entry in present if not entry.simulated]
-    if head == "AUTO" and simulates(device):
+    elif not parts or (head == "AUTO" and any(part.startswith("-") for part in parts)):
+        parts = _without_excluded(device, parts)
+    if head == "AUTO" and any(simulates(part) for part in parts):
         raise DeviceError(
             "device-auto",
             f"device is {device!r}: AUTO chooses by speed, and a simulated card has none; name "
             "what is to run, as HETERO:FPGA,CPU",
         )
+    available = [entry.name for entry in list_devices()]
     for part in parts:
         # OpenVINO takes GPU for the first of GPU.0, GPU.1, ...
         if part not in available and f"{part}.0" not in available:
@@ -158,6 +165,41 @@ def physical_devices(device: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def _split(rest: str) -> list[str]:
+    return [part.strip() for part in rest.split(",") if part.strip()]
+
+
+def _without_excluded(device: str, parts: Sequence[str]) -> list[str]:
+    """Return the devices that are named, every real one where none is, but those behind a minus."""
+    excluded = {part[1:] for part in parts if part.startswith("-")}
+    named = [part for part in parts if not part.startswith("-")]
+    named = named or [entry.name for entry in list_devices() if not entry.simulated]
+    # GPU stands for each of GPU.0, GPU.1, ...
+    remaining = [part for part in named if not {part, part.partition(".")[0]} & excluded]
+    if not remaining:
+        raise DeviceError(
+            "device-unknown",
+            f"device is {device!r}, which leaves none of {', '.join(named)}; leave one in",
+        )
+    return remaining
+
+
+def _refuse_requests(device: str) -> None:
+    """Refuse parts of OpenVINO's grammar that set how it is asked, which is set here."""
+    if device.partition(":")[0] == "BATCH":
+        raise DeviceError(
+            "device-batch",
+            f"device is {device!r}: BATCH has OpenVINO gather images of several requests, which "
+            "is done here before; name the device alone, and let `thorax tune` find its batch",
+        )
+    if match := _REQUESTS.search(device):
+        raise DeviceError(
+            "device-requests",
+            f"device is {device!r}: {match[0]} is a number of requests, which is found here by "
+            "itself; name the device without it",
+        )
+
+
 def is_multi(device: str) -> bool:
     """Return whether a device string asks for a pool of several devices."""
     return device.partition(":")[0] == MULTI
@@ -173,12 +215,15 @@ def list_members(device: str) -> tuple[str, ...]:
     Raises:
         DeviceError: `device-unknown`; `device-multi` for an empty list or a card in it twice.
     """
-    _, _, rest = device.partition(":")
+    _refuse_requests(device)
+    parts = _split(device.partition(":")[2])
+    if any(part.startswith("-") for part in parts):
+        parts = _without_excluded(device, parts)
     members: list[str] = []
-    for part in (part.strip() for part in rest.split(",")):
+    for part in parts:
         if members and members[-1].startswith("HETERO:") and not part.startswith("HETERO:"):
             members[-1] += f",{part}"
-        elif part:
+        else:
             members.append(part)
     if "CPU" in members:
         members = [
@@ -190,9 +235,9 @@ def list_members(device: str) -> tuple[str, ...]:
         )
     taken: set[str] = set()
     for member in members:
-        parts = list_parts(member)
+        physical = list_parts(member)
         exclusive = {member} if ":" not in member and not simulates(member) else set()
-        exclusive |= {part for part in parts if is_fpga(part)}
+        exclusive |= {part for part in physical if is_fpga(part)}
         if twice := taken & exclusive:
             raise DeviceError(
                 "device-multi",

@@ -70,7 +70,10 @@ def compile_real(
     """
     parts = physical_devices(device)
     if device.partition(":")[0] in VIRTUAL:
-        target = f"HETERO:{','.join(parts)}" if device == "HETERO" else device
+        head, _, rest = device.partition(":")
+        # Named in full: HETERO alone takes no list, and AUTO leaves out what is not here.
+        listed = device == "HETERO" or "-" in rest
+        target = f"{head}:{','.join(parts)}" if listed else device
         config = {**shared, "DEVICE_PROPERTIES": dict.fromkeys(parts, common)}
     else:
         target, config = device, {**shared, **common}

@@ -58,6 +58,22 @@ def cut(graph: Sequence[Step], inputs: Sequence[str] = ()) -> list[int]:
     return cutter.in_order()
 
 
+@dataclass(frozen=True, slots=True)
+class Components:
+    """Subgraphs of a graph, not in the order in which they run: an id for each node."""
+
+    ids: tuple[int, ...]
+    whole: tuple[bool, ...]
+    """Whether what a node's subgraph took, as far as it lies before it, are leaves alone."""
+
+
+def components(graph: Sequence[Step]) -> Components:
+    """Return which nodes of a graph HETERO runs in one go."""
+    cutter = _Cutter(graph, ())
+    cutter.split_cycles()
+    return cutter.components()
+
+
 @dataclass(slots=True)
 class _Cutter:
     graph: Sequence[Step]
@@ -205,14 +221,31 @@ class _Cutter:
             behind.append(passed)
         return behind
 
-    def in_order(self) -> list[int]:
-        """Return the subgraphs' numbers in the order in which they run."""
+    def components(self) -> Components:
+        """Return the subgraphs of nodes whose cycles were split."""
         ids = self.subgraphs()
-        # A constant that was cut off all the same goes where it is used.
+        taking: list[set[int]] = []  # by node: subgraphs that took, before it, what is no leaf
+        for index, step in enumerate(self.graph):
+            taken: set[int] = set()
+            for port, (source, _) in enumerate(step.sources):
+                taken |= taking[source]
+                if (index, port) in self.borders and not self.graph[source].is_leaf:
+                    taken.add(ids[index])
+            taking.append(taken)
+        whole = tuple(subgraph not in taken for subgraph, taken in zip(ids, taking, strict=True))
+        return Components(tuple(self._with_constants(ids)), whole)
+
+    def _with_constants(self, ids: list[int]) -> list[int]:
+        """Return ids where a constant that was cut off all the same goes where it is used."""
         for index, step in reversed(list(enumerate(self.graph))):
             for source, _ in step.sources:
                 if self.graph[source].type == "Constant":
                     ids[source] = ids[index]
+        return ids
+
+    def in_order(self) -> list[int]:
+        """Return the subgraphs' numbers in the order in which they run."""
+        ids = self._with_constants(self.subgraphs())
         needs: dict[int, set[int]] = {
             subgraph: set() for subgraph in _as_in_a_hash_table(self._listed(ids))
         }

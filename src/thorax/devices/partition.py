@@ -10,6 +10,7 @@ import openvino.opset13 as ops
 
 from thorax.devices.core import list_parts, openvino_name, simulates, thorax_name
 from thorax.devices.hetero import Step, cut, steps
+from thorax.devices.islands import Islands
 from thorax.devices.process_core import open_core
 from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import find_card
@@ -17,11 +18,6 @@ from thorax.fpga.emulation import AFFINITY
 from thorax.fpga.support import Support, loaded_bitstream, query, require_layers
 from thorax.fpga.workload import describe
 from thorax.results.partition import CrossingTensor, PlacedLayer
-
-CROSSING_MACS: Final = 1_000_000
-"""Multiply-accumulates that a CPU does in the time of one crossing. *Assumed*: 55 us, the smallest
-transfer among the published counters of GoogLeNet on a card of 2018, at 20 G/s, one core's
-float32."""
 
 _SHOWN: Final = 5
 _PORTS: Final = ("Parameter", "Constant", "Result")
@@ -101,7 +97,10 @@ def partition(
     before = len(_Cut.of(model, chosen).crossings())
     # Without a card OpenVINO itself splits the graph, and moves nothing.
     if merge and simulates(device):
-        _move_islands(model, chosen, reasons, support)
+        moved, why = _moved_islands(model, chosen, reasons, support)
+        merged = _describe(_Cut.of(model, moved), device, why, before)
+        if len(merged.crossings) <= before:
+            return merged
     return _describe(_Cut.of(model, chosen), device, reasons, before)
 
 
@@ -276,19 +275,29 @@ def _tags(model: ov.Model) -> dict[str, str]:
 
 def _fill(graph: Sequence[Step], named: Mapping[str, str]) -> list[str]:
     """Return a device for every node: what is not told follows what takes it, or what it gives."""
+    devices = [
+        named.get(graph[place].name, "") if graph[place].type not in _PORTS else ""
+        for place in _followed(graph, named)
+    ]
+    first = next((device for device in devices if device), "")
+    return [device or first for device in devices]
+
+
+def _followed(graph: Sequence[Step], named: Mapping[str, str]) -> list[int]:
+    """Return for every node the place of the node whose device it has, its own for named layers."""
     users: dict[int, int] = {}
     for index, step in enumerate(graph):
         for source, _ in step.sources:
             users.setdefault(source, index)
-    devices = [named.get(step.name, "") if step.type not in _PORTS else "" for step in graph]
+    followed = list(range(len(graph)))
     for index in reversed(range(len(graph))):
-        if not devices[index] and index in users:
-            devices[index] = devices[users[index]]
+        step = graph[index]
+        if (step.type in _PORTS or not named.get(step.name)) and index in users:
+            followed[index] = followed[users[index]]
     for index, step in enumerate(graph):
         if step.type == "Result":
-            devices[index] = devices[step.sources[0][0]]
-    first = next((device for device in devices if device), "")
-    return [device or first for device in devices]
+            followed[index] = followed[step.sources[0][0]]
+    return followed
 
 
 def _describe(
@@ -356,54 +365,23 @@ def _taken_from_outside(graph_cut: _Cut, rows: Mapping[str, str]) -> list[dict[_
     return taken
 
 
-def _move_islands(
-    model: ov.Model,
-    chosen: dict[str, str],
-    reasons: dict[str, str],
-    support: Mapping[str, Mapping[str, Support]],
-) -> None:
-    """Move islands while that takes crossings away that cost more than the island; in place."""
-    macs = {layer.name: layer.macs for layer in describe(model)}
-    while (move := _best_move(model, chosen, support, macs)) is not None:
-        layers, device, saved = move
-        for name in layers:
-            reasons[name] = (
-                f"beside its neighbours on {device}: an island of {len(layers)} on {chosen[name]} "
-                f"would cost {saved} crossings"
-            )
-            chosen[name] = device
-
-
-def _best_move(
+def _moved_islands(
     model: ov.Model,
     chosen: Mapping[str, str],
+    reasons: Mapping[str, str],
     support: Mapping[str, Mapping[str, Support]],
-    macs: Mapping[str, int],
-) -> tuple[tuple[str, ...], str, int] | None:
-    graph_cut = _Cut.of(model, chosen)
-    count = len(graph_cut.crossings())
-    islands: dict[int, list[str]] = {}
-    for step, number in zip(graph_cut.graph, graph_cut.numbers, strict=True):
-        if step.name in chosen:
-            islands.setdefault(number, []).append(step.name)
-    work = {island: sum(macs.get(name, 0) for name in names) for island, names in islands.items()}
-    most = {
-        max(
-            (island for island in islands if chosen[islands[island][0]] == part),
-            key=work.__getitem__,
-        )
-        for part in set(chosen.values())
-    }
-    best = None
-    for number, names in islands.items():
-        if number in most:
-            continue
-        for part, answer in support.items():
-            if part == chosen[names[0]] or not all(answer[name].supported for name in names):
-                continue
-            trial = _Cut.of(model, {**chosen, **dict.fromkeys(names, part)})
-            saved = count - len(trial.crossings())
-            worth = saved > 0 and work[number] <= saved * CROSSING_MACS
-            if worth and (best is None or saved > best[2]):
-                best = (tuple(names), part, saved)
-    return best
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return devices and reasons with islands moved, while crossings cost more than an island."""
+    devices, why = dict(chosen), dict(reasons)
+    graph = steps(model)
+    macs = {layer.name: layer.macs for layer in describe(model)}
+    islands = Islands(graph, devices, _followed(graph, devices), macs)
+    while move := islands.best_move(lambda n, part: support[part][n].supported, tuple(support)):
+        islands.move(move)
+        for name in move.layers:
+            why[name] = (
+                f"beside its neighbours on {move.device}: an island of {len(move.layers)} on "
+                f"{devices[name]} would cost {move.saved} crossings"
+            )
+            devices[name] = move.device
+    return devices, why

@@ -9,7 +9,7 @@ from typing import Final
 from thorax.errors import ModelError
 from thorax.files import atomic, pairs
 from thorax.importers import reader
-from thorax.importers.options import Imported, ImportOptions, Layout
+from thorax.importers.options import CAFFE_HDF5, Imported, ImportOptions, Layout
 from thorax.importers.standby import MODULES, SAVED_MODEL, kind_of
 
 Importer = Callable[[Path, ImportOptions], Imported]
@@ -34,12 +34,11 @@ def importer(path: Path) -> Importer:
             pairs.recover(path)
     if not path.exists():
         raise ModelError("model-missing", f"no model at {path}")
+    if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
+        graph = path.with_suffix(".xml").name
+        raise ModelError("model-format", f"{path.name} holds the weights of {graph}; give {graph}")
     if path.name.lower().endswith(_CAFFE_HDF5):
-        raise ModelError(
-            "model-format",
-            f"{str(path)!r} is a snapshot of Caffe in HDF5, which is not read; let Caffe write a "
-            ".caffemodel (snapshot_format: BINARYPROTO in the solver) and give that",
-        )
+        raise ModelError("model-format", f"{path.name} {CAFFE_HDF5}")
     module = MODULES.get(kind_of(path))
     if module is None:
         raise ModelError(

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -22,8 +23,8 @@ from openvino.passes import ConstantFolding, Manager
 
 from thorax.errors import ModelError, UsageError
 from thorax.files.atomic import temporary_folder
+from thorax.importers.keras_2 import modern
 from thorax.importers.keras_file import (
-    NETWORKS,
     TENSORFLOW_CALLS,
     KerasFile,
     as_inspected,
@@ -68,11 +69,14 @@ def read(path: Path, options: ImportOptions) -> Imported:
             `keras-backend`.
     """
     file = inspect(path)
-    if (reason := why_legacy(file)) is not None:
+    rewritten = modern(file)
+    if (reason := why_legacy(rewritten)) is not None:
         return _read_legacy(file, options, reason)
+    if file.is_keras_2 and find_spec("torch") is None and find_spec("tf_keras") is not None:
+        return _read_legacy(file, options, "asks for PyTorch")
     keras = _keras()
     try:
-        network = _load(keras, file)
+        network = _load(keras, rewritten)
     except ModelError as error:
         if not file.is_keras_2:
             raise
@@ -403,15 +407,8 @@ def why_legacy(file: KerasFile) -> str | None:
     """Return why Keras 3 cannot read a file of Keras 2, None where nothing is known against it."""
     if not file.is_keras_2:
         return None
-    for depth, named in enumerate(objects(file.config)):
-        kind, settings = named["class_name"], named.get("config")
-        if depth and kind in NETWORKS:
-            return "holds a network in a network"
-        if kind in TENSORFLOW_CALLS:
-            return "calls TensorFlow by name"
-        if kind.startswith("DepthwiseConv") and isinstance(settings, dict) and "groups" in settings:
-            return f"says groups of its {kind}"
-    return None
+    calls = any(named["class_name"] in TENSORFLOW_CALLS for named in objects(file.config))
+    return "calls TensorFlow by name" if calls else None
 
 
 def _read_legacy(file: KerasFile, options: ImportOptions, reason: str) -> Imported:

@@ -24,7 +24,7 @@ import h5py
 
 from thorax.errors import ModelError
 from thorax.files.documents import parse_json
-from thorax.importers.options import Layout, damaged, require_file, unsafe
+from thorax.importers.options import CAFFE_HDF5, Layout, damaged, require_file, unsafe
 
 _DAMAGE: Final = (OSError, ValueError, KeyError, RuntimeError, EOFError, BadZipFile, zlib.error)
 """What HDF5 and zip raise over a damaged file."""
@@ -44,7 +44,7 @@ _SLACK_VALUES: Final = 4096
 
 _HOME: Final = re.compile(
     r"(tf_)?keras(\.(layers|models|initializers|regularizers|constraints|dtype_policies"
-    r"|activations|(src|engine|legacy_tf_layers)(\.\w+)+))?"
+    r"|mixed_precision|activations|(src|engine|legacy_tf_layers)(\.\w+)+))?"
 )
 """Modules whose allowed classes are Keras's own."""
 
@@ -141,7 +141,7 @@ class KerasFile:
     """A Keras file that names nothing harmful; its version is "" where it does not say.
 
     The config is the network as nested dictionaries, without how it was trained, all its layers
-    computing in 32 bits; `narrow` says whether the file itself has some compute in 16. No network
+    computing in 32 bits; `changed` says whether that is not what stands in the file. No network
     of it has more weights than `values`, the numbers that its datasets hold.
     """
 
@@ -149,12 +149,12 @@ class KerasFile:
     config: dict[str, Any]
     version: str
     values: int
-    narrow: bool = False
+    changed: bool = False
 
     @property
     def is_keras_2(self) -> bool:
         """Whether a Keras before 3 wrote it."""
-        return self.path.suffix.lower() != ".keras" and self.version.split(".")[0] in ("1", "2")
+        return self.version.split(".")[0] in ("1", "2")
 
 
 def inspect(path: Path) -> KerasFile:
@@ -170,7 +170,7 @@ def inspect(path: Path) -> KerasFile:
         for entry in objects(file.config):
             _check_object(path, entry)
         wide = _in_32_bits(file.config)
-        return replace(file, config=wide, narrow=wide != file.config)
+        return replace(file, config=wide, changed=wide != file.config)
     # HDF5 and zip say at which byte they gave up, and not what to do.
     except _DAMAGE as error:
         raise damaged(
@@ -198,7 +198,7 @@ def as_inspected(file: KerasFile, folder: Path) -> Path:
             ):
                 shutil.copyfileobj(weights, out)
         return to
-    if not file.narrow:
+    if not file.changed:
         return file.path
     to = folder / "inspected.h5"
     shutil.copyfile(file.path, to)
@@ -257,6 +257,8 @@ def _inspect_hdf5(path: Path) -> KerasFile:
         values = _check_hdf5(path, stream)
     with h5py.File(path, "r") as file:
         text = file.attrs.get("model_config")
+        if text is None and isinstance(file.get("data"), h5py.Group):
+            raise ModelError("model-format", f"{path.name} {CAFFE_HDF5}")
         if text is None:
             raise damaged(
                 path,

@@ -34,6 +34,10 @@ UNREADABLE: Final = (
 NO_MEMORY: Final = re.compile(r"bad_alloc|[Ff]ailed to allocate|[Cc]an(?:no|')t allocate memory")
 """What libraries say when they ask for more memory than there is."""
 
+CAFFE_HDF5: Final = (
+    "is a snapshot of Caffe in HDF5, which is not read; have Caffe write it with snapshot_format: "
+    "BINARYPROTO, and give the .caffemodel with its .prototxt"
+)
 _INSTEAD: Final = "copy or export it again"
 
 MOST_LAYERS: Final = 20_000
@@ -117,6 +121,7 @@ class Imported:
         compile: a graph as OpenVINO runs it on the CPU in FP32, where the file was read.
         attempt: compiles the network for one shape of its only input, where it was read, and
             raises what comes of it; None where this process read it.
+        note: what was understood of the file that it does not say itself, for people; mostly "".
     """
 
     model: ov.Model
@@ -126,6 +131,7 @@ class Imported:
     run: Run | None = None
     compile: Callable[[ov.Model], Run] = compile_here
     attempt: Callable[[Sequence[int]], None] | None = None
+    note: str = ""
 
 
 def close(model: ov.Model, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:

@@ -54,15 +54,16 @@ def read(path: Path, options: ImportOptions) -> Imported:
     """
     # First, because a script may call operators that an extension defines.
     add_extensions(options.extensions)
-    kind = pytorch_archive.kind(path)
+    kind, note = pytorch_archive.kind(path), ""
     if kind != "state dict":
         convert_whole = _exported if kind == "exported program" else _scripted
         # What PyTorch calls deprecated in its own and OpenVINO's code is no business of the user.
         with warnings.catch_warnings(action="ignore"):
             model, run = convert_whole(path, options.extensions)
     else:
-        tensors = pytorch_archive.state_dict(path)
-        network = pytorch_networks.build(options.topology, tensors, path).eval()
+        weights = pytorch_archive.state_dict(path)
+        network, note = pytorch_networks.build(options.topology, weights, path)
+        network.eval()
         example = torch.zeros(_shape(options, network, path))
         run = runner(network)
         try:
@@ -85,7 +86,7 @@ def read(path: Path, options: ImportOptions) -> Imported:
     if options.side is not None and not options.shapes:
         _close_square(model, options.side, path)
     close(model, options.shapes, path)
-    return Imported(model, "pytorch", "NCHW", (path,), run)
+    return Imported(model, "pytorch", "NCHW", (path,), run, note=note)
 
 
 def convert(network: nn.Module, example: Tensor, custom: Sequence[str] = ()) -> ov.Model:
@@ -160,7 +161,31 @@ def _exported(path: Path, custom: Sequence[str]) -> tuple[ov.Model, Run]:
         if match is not None and modules.get(match["node"]):
             name = f"__module.{modules[match['node']]}/aten::{match['operation']}"
             layer.set_friendly_name(name + (match["rest"] or ""))
-    return model, runner(network)
+    return model, _runner_of_a_batch(network, model)
+
+
+def _runner_of_a_batch(network: Callable[..., object], model: ov.Model) -> Run:
+    """Return a network as `runner` does; one that takes several images is given others too.
+
+    A program that was exported for a batch of two runs no single image. The others are not the
+    same, so that an answer that depends on them does not agree with the graph's.
+    """
+    run = runner(network)
+    shapes = [port.get_partial_shape() for port in model.inputs]
+    first = shapes[0][0] if shapes and shapes[0].rank.is_static and len(shapes[0]) else None
+    count = 1 if first is None or first.is_dynamic else first.get_length()
+    if count == 1:
+        return run
+
+    def running(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        images = len(arrays[0])
+        if images >= count:
+            return run(arrays)
+        others = -(-(count - images) // images)
+        filled = [np.concatenate([array, *[-array] * others])[:count] for array in arrays]
+        return [answer[:images] for answer in run(filled)]
+
+    return running
 
 
 def _name_by_weights(model: ov.Model) -> None:

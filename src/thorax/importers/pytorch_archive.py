@@ -7,7 +7,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -20,7 +20,8 @@ from thorax.errors import ModelError
 from thorax.files.documents import parse_json
 from thorax.importers import pytorch_operators, pytorch_source
 from thorax.importers.options import damaged, require_file, unconvertible, unsafe
-from thorax.training.weights_file import is_plain, without_prefixes
+from thorax.training import weights_file, weights_pickle
+from thorax.training.weights_file import Weights
 
 Kind = Literal["state dict", "TorchScript", "exported program"]
 
@@ -32,10 +33,6 @@ code alone; what claims more is made to fill a disk or memory."""
 _MOST_TENSORS: Final = 100_000
 _LONGEST_ENTRY: Final = 400
 """Bytes that describe a tensor in a header, its name among them."""
-
-_WRAPPERS: Final = (
-    "state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema",
-)  # fmt: skip
 
 _NEEDED: Final = re.compile(
     r"data\.pkl|constants\.pkl|version|\.data/version|byteorder|(data|constants)/\d+"
@@ -98,28 +95,18 @@ def open_archive(path: Path) -> "torch._C.PyTorchFileReader":
     return reader
 
 
-def state_dict(path: Path) -> dict[str, Tensor]:
+def state_dict(path: Path) -> Weights:
     """Return the tensors of a state dict, out of what they are wrapped in.
 
     Raises:
         ModelError: `model-unsafe` for a pickle that asks for code, `model-unreadable`.
     """
-    content = _read(path)
-    for name in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise damaged(path, f"holds a {type(content).__name__}, not a state dict")
-    if len(content) > _MOST_TENSORS:
-        raise _too_many(path, len(content))
-    tensors: dict[str, Tensor] = {}
-    for name, value in content.items():
-        if not isinstance(name, str) or not is_plain(value):
-            raise damaged(path, f"holds {name!r}, a {type(value).__name__} and no plain tensor")
-        tensors[name] = value
-    _require_held(path, tensors.values())
-    return without_prefixes(tensors)
+    try:
+        weights = weights_file.find(_read(path))
+    except weights_file.NotWeightsError as error:
+        raise damaged(path, f"is no state dict: {error}") from error
+    _require_held(path, weights.tensors.values())
+    return weights
 
 
 def _require_held(path: Path, tensors: Iterable[Tensor]) -> None:
@@ -135,7 +122,7 @@ def _read(path: Path) -> object:
             _require_header(path)
             return safetensors.torch.load_file(path)
         # PyTorch warns of pickles that it then refuses.
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), weights_pickle.stand_ins():
             return torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
@@ -188,7 +175,11 @@ def _foreign_code(path: Path) -> str | None:
         stream.seek(0)
         for _ in range(_PICKLES):
             named, ended = _globals(stream)
-            foreign = [name for name in named if _HARMLESS.fullmatch(name) is None]
+            foreign = [
+                name
+                for name in named
+                if _HARMLESS.fullmatch(name) is None and name not in weights_pickle.NAMES
+            ]
             if foreign and (begins_as_pickle or ended):
                 return foreign[0]
             if not ended:

@@ -37,18 +37,24 @@ _TARGET: Final = re.compile(
     r"torch\.ops\.aten\.(?P<operator>\w+)\.\w+"
     r"|_operator\.(?:getitem|add|sub|mul|floordiv|truediv|mod|neg|eq|ne|lt|le|gt|ge|and_|or_|pow)"
     r"|math\.(?:ceil|floor|trunc|sqrt)"
-    r"|torch\.sym_(?:int|float|max|min|not|ite|sqrt|sum)",
+    r"|torch\.sym_(?:int|float|max|min|not|ite|sqrt|sum)"
+    # A part of the program under no_grad or autocast, which decomposition puts into the whole.
+    r"|torch\.ops\.higher_order\.wrap_with_(?:set_grad_enabled|autocast)",
     re.ASCII,
 )
 _EXPRESSION: Final = re.compile(
     # Sizes: symbols s0, u1, ..., whole numbers, arithmetic, and PyTorch's own functions of sizes.
     r"(?:\s|[-+*/(),<>=]|\d{1,18}|[suzf]{1,3}\d+|FloorDiv|CeilDiv|ModularIndexing|PythonMod|Mod"
     r"|Symbol\('[suzf]{1,3}\d+'(?:, (?:positive|integer|nonnegative)=True)*\)"
-    r"|CleanDiv|Max|Min|Where|IntTrueDiv|ToFloat|TruncToInt|FloorToInt|CeilToInt|True|False)*",
+    r"|Integer\(-?\d{1,18}\)|Float\('-?\d{1,18}(?:\.\d{1,18})?', precision=53\)|Mul|Add"
+    # A power is small, and of nothing that is a power.
+    r"|Pow\((?:Symbol\('[suzf]{1,3}\d+'(?:, \w+=True)*\)|Integer\(\d{1,3}\)), Integer\(-?\d\)\)"
+    r"|CleanDiv|Max|Min|Where|IntTrueDiv|FloatTrueDiv|ToFloat|TruncToInt|FloorToInt|CeilToInt"
+    r"|RoundToInt|True|False)*",
     re.ASCII,
 )
-_CARRIERS: Final = ("as_graph", "as_custom_obj", "as_operator", "as_optional_operator")
-"""Arguments that are code rather than values."""
+_CARRIERS: Final = ("as_custom_obj", "as_operator", "as_optional_operator")
+"""Arguments that are code rather than values; a graph in a graph is looked through as the whole."""
 
 
 def load(path: Path) -> GraphModule:

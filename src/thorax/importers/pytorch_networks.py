@@ -3,7 +3,7 @@
 import importlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, cast
 
@@ -13,14 +13,13 @@ from torch.nn import functional
 
 from thorax.devices.extensions import look_here
 from thorax.errors import ModelError, UsageError
-from thorax.training import networks
+from thorax.training import networks, weight_names
+from thorax.training.weight_names import Match
+from thorax.training.weights_file import Weights
 
 _CIFAR: Final = re.compile(r"resnet(20|32|44|56|110|1202)-cifar")
-_COUNTER: Final = "num_batches_tracked"
-"""Came with PyTorch 0.4.1; older files lack it."""
-_DOTTED: Final = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)")
-"""DenseNet files older than torchvision 0.2 call `norm1` `norm.1`; so do those it still serves."""
-_HEADS: Final = {"resnet": "fc.weight", "densenet": "classifier.weight", "vgg": "classifier.weight"}
+_HEADS: Final = {"resnet": "fc", "densenet": "classifier", "vgg": "classifier"}
+_STEMS: Final = {"resnet": "conv1", "densenet": "features.conv0", "vgg": "features.0"}
 
 NAMES: Final = (*networks.TOPOLOGIES, "resnet20-cifar", "resnet32-cifar", "resnet44-cifar",
                 "resnet56-cifar", "resnet110-cifar")  # fmt: skip
@@ -74,12 +73,13 @@ class CifarResNet(nn.Module):
         return cast(Tensor, self.linear(x.mean(dim=(2, 3))))
 
 
-def build(topology: str | None, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
-    """Return the network of a name with the weights of a state dict, which say its channels.
+def build(topology: str | None, weights: Weights, path: Path) -> tuple[nn.Module, str]:
+    """Return the network of a name with the weights of a state dict, and how their names matched.
 
-    The name is one of `NAMES`, or `module:function` of the user's own, which is called without
-    arguments and answers an nn.Module; the module is looked for on Python's path and in the current
-    folder.
+    The weights say channels and classes. The name is one of `NAMES`, or `module:function` of the
+    user's own, which is called without arguments and answers an nn.Module; the module is looked for
+    on Python's path and in the current folder. The names are matched by `weight_names.match`, whose
+    explanation is empty where they are the network's own.
 
     Raises:
         UsageError: `model-undescribed` without a topology, `model-topology` for one that is not
@@ -94,51 +94,61 @@ def build(topology: str | None, tensors: Mapping[str, Tensor], path: Path) -> nn
         )
     if ":" in topology:
         network = _build_own(topology)
+        state = network.state_dict()
+        linear = [n for n, value in state.items() if value.ndim == 2 and n.endswith(".weight")]
+        head = linear[-1].removesuffix(".weight") if linear else None
+        matched = _matched(weights, state, head, path)
     else:
-        network, tensors = _named(topology, tensors, path)
-    _fill(network, tensors, path)
-    return network
+        network, matched = _named(topology, weights, path)
+    _fill(network, matched.tensors, path)
+    return network, matched.explain(weights.place)
 
 
-def _named(
-    topology: str, tensors: Mapping[str, Tensor], path: Path
-) -> tuple[nn.Module, Mapping[str, Tensor]]:
+def _matched(weights: Weights, names: Iterable[str], head: str | None, path: Path) -> Match:
+    try:
+        return weight_names.match(weights.tensors, names, head)
+    except weight_names.MatchError as error:
+        raise _misfit(path, str(error), error.advice) from error
+
+
+def _named(topology: str, weights: Weights, path: Path) -> tuple[nn.Module, Match]:
     cifar = _CIFAR.fullmatch(topology)
     if cifar is not None:
-        stem = _weight(tensors, "conv1.weight", 4, topology, path)
-        head = _weight(tensors, "linear.weight", 2, topology, path)
-        depth, channels = int(cifar[1]), stem.shape[1]
-        return CifarResNet(depth, classes=len(head), channels=channels, width=len(stem)), tensors
+        depth = int(cifar[1])
+        with torch.device("meta"):
+            names = CifarResNet(depth, classes=1, channels=1).state_dict()
+        matched = _matched(weights, names, "linear", path)
+        stem = _weight(matched, "conv1.weight", 4, topology, path)
+        classes = len(_weight(matched, "linear.weight", 2, topology, path))
+        return (
+            CifarResNet(depth, classes=classes, channels=stem.shape[1], width=len(stem)),
+            matched,
+        )
     if topology not in networks.TOPOLOGIES:
         raise UsageError(
             "model-topology",
             f"--topology is {topology!r}; allowed are {', '.join(NAMES)}, or module:function",
         )
-    if topology.startswith("densenet"):
-        dotted = {name: _DOTTED.fullmatch(name) for name in tensors}
-        tensors = {
-            f"{match[1]}{match[2]}" if (match := dotted[name]) else name: value
-            for name, value in tensors.items()
-        }
     family = next(name for name in _HEADS if topology.startswith(name))
-    first = {"resnet": "conv1.weight", "densenet": "features.conv0.weight"}
-    stem = _weight(tensors, first.get(family, "features.0.weight"), 4, topology, path)
-    head = _weight(tensors, _HEADS[family], 2, topology, path)
+    with torch.device("meta"):
+        names = networks.build(topology, classes=1, channels=1).state_dict()
+    matched = _matched(weights, names, _HEADS[family], path)
+    stem = _weight(matched, f"{_STEMS[family]}.weight", 4, topology, path)
+    head = _weight(matched, f"{_HEADS[family]}.weight", 2, topology, path)
     width = len(stem) / 64 if family == "resnet" else 1.0
     if not 0 < width <= 1:
-        raise _misfit(path, "holds, wider than the topology,", ["conv1.weight"])
+        raise _misfit(path, "holds, wider than the topology, conv1.weight")
     network = networks.build(topology, classes=len(head), channels=stem.shape[1], width=width)
-    return network, tensors
+    return network, matched
 
 
-def _weight(
-    tensors: Mapping[str, Tensor], name: str, axes: int, topology: str, path: Path
-) -> Tensor:
-    value = tensors.get(name)
+def _weight(matched: Match, name: str, axes: int, topology: str, path: Path) -> Tensor:
+    value = matched.tensors.get(name)
     if value is None:
-        raise _misfit(path, f"lacks, for {topology},", [name])
+        near = weight_names.nearest(name, matched.remaining)
+        raise _misfit(path, f"lacks, for {topology}, {name}{near}")
     if value.ndim != axes:
-        raise _misfit(path, f"holds, with {value.ndim} axes instead of {axes},", [name])
+        raise _misfit(path, f"holds, with {value.ndim} axes instead of {axes}, {name}")
     return value
 
 
@@ -167,15 +177,20 @@ def _build_own(topology: str) -> nn.Module:
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     state = network.state_dict()
-    fitting = {name: value for name, value in tensors.items() if name in state}
     for what, names in (
-        ("lacks", [name for name in state if name not in tensors and not name.endswith(_COUNTER)]),
-        ("holds, without a place in the network,", [name for name in tensors if name not in state]),
+        (
+            "lacks",
+            [
+                name
+                for name in state
+                if name not in tensors and not name.endswith(weight_names.COUNTER)
+            ],
+        ),
         (
             "holds, in another shape than the network,",
             [
                 f"{name} {tuple(value.shape)} for {tuple(state[name].shape)}"
-                for name, value in fitting.items()
+                for name, value in tensors.items()
                 if value.shape != state[name].shape
             ],
         ),
@@ -183,21 +198,17 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None
             "holds, without finite numbers,",
             [
                 name
-                for name, value in fitting.items()
+                for name, value in tensors.items()
                 if value.is_floating_point() != state[name].is_floating_point()
                 or not bool(torch.isfinite(value).all())
             ],
         ),
     ):
         if names:
-            raise _misfit(path, what, names)
+            raise _misfit(path, f"{what} {weight_names.listed(names)}")
     network.load_state_dict(state | dict(tensors))
 
 
-def _misfit(path: Path, what: str, names: Sequence[str]) -> ModelError:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ModelError(
-        "model-weights",
-        f"{path.name} {what} {', '.join(names[:3])}{more}; give the --topology that it was saved "
-        "from",
-    )
+def _misfit(path: Path, what: str, advice: str = "") -> ModelError:
+    usual = "give the --topology that it was saved from"
+    return ModelError("model-weights", f"{path.name} {what}; {advice or usual}")

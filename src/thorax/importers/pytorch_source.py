@@ -46,7 +46,7 @@ _MOST_BYTES: Final = 16 << 20
 
 
 def canonical(source: bytes, custom: frozenset[str], registered: frozenset[str]) -> bytes:
-    """Return source code that does nothing but define networks, written out anew.
+    """Return source code that does nothing but define networks, written out anew for the CPU.
 
     Custom operators are those that the user's own extensions compute, as `name space::name`; for
     those registered see `pytorch_operators.registered`.
@@ -58,12 +58,25 @@ def canonical(source: bytes, custom: frozenset[str], registered: frozenset[str])
         raise NotComputationError(f"source code of {len(source):,} bytes")
     try:
         tree = ast.parse(source.decode("ascii"))
+        _put_on_cpu(tree)
         _Judge(tree, custom, registered).judge()
         return (ast.unparse(tree) + "\n").encode("ascii")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, NotComputationError):
             raise
         raise NotComputationError("source code that cannot be understood") from error
+
+
+def _put_on_cpu(tree: ast.Module) -> None:
+    """Name the CPU wherever a network names the device that it was traced on; in place."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if _dotted(node.func) == "torch.device":
+            node.args = [ast.Constant("cpu")]
+        elif _dotted(node.func) in ("torch.cuda", "torch.cpu") and not node.keywords:
+            # Of a tensor there already it is the tensor itself; OpenVINO converts neither.
+            node.func = ast.Attribute(ast.Name("torch", ast.Load()), "contiguous", ast.Load())
 
 
 @dataclass(frozen=True)

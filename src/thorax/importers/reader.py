@@ -30,11 +30,15 @@ from thorax.processors import processors
 
 _MOST_ANSWER_BYTES: Final = 1 << 30
 _SINGLE: Final = frozenset(
-    (".pt", ".pth", ".ts", ".pt2", ".safetensors", ".keras", ".h5", ".hdf5", ".tflite")
+    (
+        *(".pt", ".pth", ".ts", ".pt2", ".safetensors", ".ckpt", ".bin", ".tar"),
+        *(".keras", ".h5", ".hdf5", ".tflite"),
+    )
 )
 """Endings of formats that are one file; of others neighbours may be read too."""
 _IR: Final = (b"<?xml", b"<net")
 _LONGEST_NAME: Final = 200
+_LONGEST_NOTE: Final = 1000
 _MOST_NEIGHBOURS: Final = 1000
 _LIBRARIES: Final = frozenset(
     ("torch", "safetensors", "keras", "h5py", "onnx", "tensorflow", "tf_keras")
@@ -77,6 +81,7 @@ class Reader:
             framework, runs = str(answer["framework"])[:_LONGEST_NAME], bool(answer["runs"])
             layout: Layout = "NHWC" if answer["layout"] == "NHWC" else "NCHW"
             files = _files(answer["files"], self._readable, path)
+            note = str(answer["note"])[:_LONGEST_NOTE]
         return Imported(
             model=_open(self.folder, self._allowance.file_bytes, path, options),
             framework=framework,
@@ -85,6 +90,7 @@ class Reader:
             run=self.runner(0) if runs else None,
             compile=self.compile,
             attempt=self.attempt,
+            note=note,
         )
 
     def compile(self, model: ov.Model) -> Run:

@@ -84,6 +84,7 @@ class _Reading:
             "layout": imported.layout,
             "files": [str(file) for file in imported.files],
             "runs": imported.run is not None,
+            "note": imported.note,
         }
 
     def _attempt(self, head: dict[str, Any]) -> dict[str, Any]:

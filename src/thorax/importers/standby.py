@@ -21,7 +21,7 @@ _ENDINGS: Final = {
     "caffe": (".caffemodel", ".prototxt"),
     "frontends": (".onnx", SAVED_MODEL, ".pb", ".tflite", ".xml"),
     "mxnet": (".params", _SYMBOL),
-    "pytorch": (".pt", ".pth", ".ts", ".pt2", ".safetensors"),
+    "pytorch": (".pt", ".pth", ".ts", ".pt2", ".safetensors", ".ckpt", ".bin", ".tar"),
     "keras": (".keras", ".h5", ".hdf5"),
 }
 MODULES: Final[Mapping[str, str]] = MappingProxyType(

@@ -117,6 +117,10 @@ def open_classifier(path: Path, description: Description) -> Classifier:
     if kind == "file":
         return _file(path, description)
     is_artifact = kind == "artifact"
+    if not is_artifact:
+        from thorax.training import card  # noqa: PLC0415
+
+        card.resolve(path)
     if description != Description(extensions=description.extensions if is_artifact else ()):
         who = (
             "an artifact, whose card says labels, normalisation and side"
@@ -236,6 +240,7 @@ def _file(path: Path, description: Description) -> Classifier:
             "mean": list(mean),
             "std": list(std),
             **_chosen(imported.model, outputs),
+            **({"note": imported.note} if imported.note else {}),
         },
         tolerance=network.tolerance,
         quantized=network.is_quantized,
@@ -278,10 +283,15 @@ def _stated(
 ) -> tuple[LabelSet, tuple[float, ...], tuple[float, ...]]:
     labels, mean, std = description.labels, description.mean, description.std
     if labels is None or mean is None or std is None:
+        stated = {"--labels": labels, "--mean": mean, "--std": std}
+        lacking = [option for option, value in stated.items() if value is None]
+        scale = " (on the 0-1 scale, one number a channel)" if lacking != ["--labels"] else ""
+        what = " and ".join(
+            [*["labels"][: labels is None], *["normalisation"][: None in (mean, std)]]
+        )
         raise UsageError(
             "model-undescribed",
-            f"{path.name} does not say its labels and normalisation; give --labels, --mean and "
-            "--std (on the 0-1 scale, one number a channel)",
+            f"{path.name} does not say its {what}; give {', '.join(lacking)}{scale}",
         )
     if len(mean) != len(std) or not np.isfinite([*mean, *std]).all() or min(std, default=0) <= 0:
         raise UsageError(

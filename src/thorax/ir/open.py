@@ -61,13 +61,33 @@ class OpenedModel:
 
 
 def model_kind(path: Path) -> ModelKind:
-    """Return what is at a path: an artifact is its folder, or the graph inside one."""
+    """Return what is at a path: an artifact is its folder, or the graph inside one.
+
+    Raises:
+        ModelError: `model-format` for a folder of Transformers.
+    """
     folder = path.parent if path.name == XML else path
     if (folder / CARD).is_file():
         return "artifact"
     if path.is_dir() and not (path / SAVED_MODEL).exists():
+        _refuse_transformers(path)
         return "checkpoint"
     return "file"
+
+
+def _refuse_transformers(folder: Path) -> None:
+    """Refuse what `save_pretrained` writes, which holds weights and no network."""
+    weights = [
+        name
+        for name in ("model.safetensors", "pytorch_model.bin", "tf_model.h5")
+        if (folder / name).is_file()
+    ]
+    if (folder / "config.json").is_file() and weights:
+        raise ModelError(
+            "model-format",
+            f"{folder} is a folder of Hugging Face (config.json, {weights[0]}): weights without "
+            "a network; export it to ONNX, as by optimum-cli export onnx, and give that",
+        )
 
 
 def open_model(path: Path, options: ImportOptions | None = None) -> OpenedModel:
@@ -94,6 +114,12 @@ def open_model(path: Path, options: ImportOptions | None = None) -> OpenedModel:
         model = _read_graph(verified, open_core())
         return OpenedModel(
             verified.path, model, "NCHW", verified.card, verified.card.precision.compute
+        )
+    if model_kind(path) == "checkpoint":
+        raise ModelError(
+            "model-format",
+            f"{path} is a folder of training, or of nothing that is known; if it is a run, make an "
+            f"artifact of it with `thorax optimize {path}` and give that",
         )
     imported = formats.read(path, options)
     close_shapes(imported.model, options, imported.layout, path.name)

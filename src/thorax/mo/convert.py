@@ -41,8 +41,7 @@ def convert(flags: Flags, *, on_progress: Callable[[str], None] = lambda _: None
         ModelError: the model cannot be read, does not take a shape, or `model-differs`.
     """
     arguments = parse(flags)
-    on_progress("reading the model")
-    imported = _read(arguments)
+    imported = _read(arguments, on_progress)
     check_framework(arguments, imported)
     if imported.layout == "NHWC":
         _require_inputs(imported.model, arguments)
@@ -115,15 +114,21 @@ def _rewrite(model: ov.Model, inputs: Sequence[InputPlan], outputs: Sequence[Out
             source.set_names({source.get_node().get_friendly_name()})
 
 
-def _read(arguments: Arguments) -> Imported:
+def _read(arguments: Arguments, on_progress: Callable[[str], None]) -> Imported:
+    on_progress("reading the model")
     options = import_options(arguments)
-    if "" in options.shapes or not options.shapes:
-        return formats.read(arguments.path, options)
+    bare = replace(options, shapes={})
+    named = bool(options.shapes) and "" not in options.shapes
     # A shape with a name may be that of a cut, which the importer cannot know.
     try:
-        return formats.read(arguments.path, replace(options, shapes={}))
+        imported = formats.read(arguments.path, bare if named else options)
     except UsageError:
-        return formats.read(arguments.path, options)
+        if not named:
+            raise
+        imported = formats.read(arguments.path, options)
+    if imported.note:
+        on_progress(imported.note)
+    return imported
 
 
 def _require_inputs(model: ov.Model, arguments: Arguments) -> None:

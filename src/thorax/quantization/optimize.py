@@ -133,6 +133,8 @@ def _prepared(
         on_progress.say("its answers to an image depend on the batch: it is run one by one")
     if classifier.activation == "none":
         on_progress.say("its answers are probabilities already: no logits, no heat map")
+    if note := classifier.provenance.get("note"):
+        on_progress.say(str(note))
     model, card, rewritten = _rewrite(classifier)
     on_progress.say(rewrite.line(rewritten))
     _check_layers(model, keep)

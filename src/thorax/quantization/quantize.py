@@ -168,10 +168,53 @@ def _calibration(model: ov.Model, store: Store, kept: Sequence[str]) -> dict[str
         "fast_bias_correction": False,
         "ignored_scope": nncf.IgnoredScope(names=ignored, validate=False),
         "target_device": nncf.TargetDevice.CPU,
+        # What stands between layers of attention stays in floating point.
+        "model_type": nncf.ModelType.TRANSFORMER if has_attention(model) else None,
     }
+
+
+def has_attention(model: ov.Model) -> bool:
+    """Return whether a graph weighs values by a softmax of products of what it computed."""
+    computed = {
+        node.get_name()
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "MatMul"
+        and all(_is_computed(value.get_node()) for value in node.input_values())
+    }
+    return any(
+        node.get_type_name() == "ScaledDotProductAttention"
+        or (node.get_type_name() == "Softmax" and _near(node, computed))
+        for node in model.get_ordered_ops()
+    )
+
+
+def _is_computed(node: ov.Node) -> bool:
+    """Return whether a node is no weight, be it stored in other bits."""
+    while node.get_type_name() in ("Convert", "Reshape", "Transpose", "FakeQuantize"):
+        node = node.input_value(0).get_node()
+    return bool(node.get_type_name() != "Constant")
+
+
+def _near(softmax: ov.Node, products: set[str]) -> bool:
+    """Return whether a softmax comes from a product and goes into another, scaling between."""
+    between = ("Multiply", "Divide", "Add", "Reshape", "Transpose", "Convert")
+    before = [value.get_node() for value in softmax.input_values()[:1]]
+    while before[-1].get_type_name() in between:
+        before.append(before[-1].input_value(0).get_node())
+    after = [softmax]
+    while after[-1] is softmax or after[-1].get_type_name() in between:
+        users = after[-1].output(0).get_target_inputs()
+        if not users:
+            break
+        after.append(next(iter(users)).get_node())
+    return {before[-1].get_name(), after[-1].get_name()} <= products
 
 
 def _advanced() -> "nncf.AdvancedQuantizationParameters":
     import nncf  # noqa: PLC0415
 
-    return nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+    return nncf.AdvancedQuantizationParameters(
+        overflow_fix=nncf.OverflowFix.ENABLE,
+        # On a small ViT it cost 14 dB.
+        smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),
+    )

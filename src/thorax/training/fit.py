@@ -87,7 +87,7 @@ def fit(
         opened = ranks.from_lead(
             lambda: resume_or_create(run, out, init=built.init, resume=resume, on_message=tell)
         )
-        about = _about(run, built, describe(ranks, processors), warnings)
+        about = _about(run, built, describe(ranks, processors), [*warnings, *_match(built)])
         for line in (*run.schedule.lines(), *about["processors"], *about["warnings"]):
             tell(line)
         log = held.enter_context(_log(out, opened, tell)) if ranks.lead else None
@@ -95,6 +95,12 @@ def fit(
         with memory.required(*_needs(run)):
             card = loop.train(opened, about)
         return ranks.from_lead(lambda: _result(out, card))
+
+
+def _match(built: Built) -> list[str]:
+    """Return the line that tells what was done to the names of the weights it began with."""
+    init = built.init or {}
+    return [f"{init['path']}: {init['match']}"] if init.get("match") else []
 
 
 def _warnings(run: TrainingRun) -> Sequence[str]:

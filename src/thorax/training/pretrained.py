@@ -7,9 +7,8 @@ same in all channels, which is what `IMAGENET_MEAN` and `IMAGENET_STD` are for.
 """
 
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,20 +25,17 @@ from thorax.isolation.child import Child, ChildError, ChildStartError, ChildTime
 from thorax.isolation.confinement import Allowance, occupied_bytes, path_of_python
 from thorax.labels import LabelSet
 from thorax.processors import processors
-from thorax.training import checkpoint, weights_file
-from thorax.training.networks import VGG, Classifier, DenseNet
-from thorax.training.weights_file import require_header
+from thorax.training import checkpoint, weight_names, weights_file
+from thorax.training.networks import Classifier
+from thorax.training.weights_file import Weights, require_header
 
 IMAGENET_MEAN: Final = (0.485 + 0.456 + 0.406) / 3
 """[input] mean for ImageNet weights: the mean of torchvision's three."""
 IMAGENET_STD: Final = (0.229 + 0.224 + 0.225) / 3
 """[input] std for ImageNet weights: the mean of torchvision's three."""
 
+_LONGEST_PLACE: Final = 200
 _READER: Final = "thorax.training.weights_reader"
-_DOTTED: Final = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)")
-"""DenseNet files older than torchvision 0.2 call `norm1` `norm.1`; so do those it still serves."""
-_COUNTER: Final = "num_batches_tracked"
-"""Came with PyTorch 0.4.1; files that are older, and torchvision still serves, lack it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +48,7 @@ class Loaded:
         tensors: copied.
         head: tensors of the network's head, left freshly initialised; none when it was copied.
         stem_summed: whether the first convolution was summed over the channels of its input.
+        match: what was done to the names of the file, "" where they are the network's own.
     """
 
     path: str
@@ -59,6 +56,7 @@ class Loaded:
     tensors: int
     head: tuple[str, ...]
     stem_summed: bool
+    match: str = ""
 
 
 def initialise(
@@ -69,7 +67,8 @@ def initialise(
     Args:
         network: changed in place; untouched when an error is raised.
         topology: of the network, as a recipe names it.
-        path: a torchvision state dict (.pth, .pt or .safetensors), a checkpoint folder, or a run.
+        path: a state dict as torchvision and training loops save it (.pth, .pth.tar, .pt, .ckpt,
+            .bin or .safetensors), a checkpoint folder, or a run.
         label_set: of the network. A checkpoint of the same findings in the same order gives its
             head too; any other's is left out, as ImageNet's always is.
 
@@ -99,12 +98,11 @@ def initialise(
 def load_imagenet(network: Classifier, path: Path) -> Loaded:
     """Give a network everything but the head of a torchvision ImageNet file.
 
-    Every tensor must be there and fit by name and shape; nothing is dropped silently. Allowed are
-    the names of old DenseNet files, counters of batches missing from all, `module.`,
-    `_orig_mod.` and `model.` before every name, and a state dict that stands among other things
-    under `state_dict`, `model`, `model_state_dict`, `state_dict_ema` or `model_ema`. Files are
-    read in a child process that can reach nothing else, pickles by PyTorch's restricted reader,
-    which runs none of their code.
+    Every tensor must be there and fit by name and shape; nothing is dropped silently. Names are
+    matched by `thorax.training.weight_names.match`: what stands before all of them, the spelling of
+    old DenseNets, counters of batches that are missing from all, and a state dict that stands
+    among other things are no matter. Files are read in a child process that can reach nothing
+    else, pickles by PyTorch's restricted reader, which runs none of their code.
 
     The network is of the same topology and width, 1 for published weights, with one or three
     channels; it is changed in place, untouched when an error is raised. A file is .pth or .pt
@@ -119,18 +117,25 @@ def load_imagenet(network: Classifier, path: Path) -> Loaded:
         >>> load_imagenet(network, Path("resnet50-0676ba61.pth")).head  # doctest: +SKIP
         ('fc.weight', 'fc.bias')
     """
-    tensors = _named_as_ours(_read(path), network, path)
-    return _take(network, tensors, path=path, digest=sha256(path), keep_head=False)
+    weights = _read(path)
+    try:
+        matched = weight_names.match(
+            weights.tensors, network.state_dict(), _head_name(network), keep_head=False
+        )
+    except weight_names.MatchError as error:
+        raise _mismatch(path, str(error), error.advice) from error
+    loaded = _take(network, matched.tensors, path=path, digest=sha256(path), keep_head=False)
+    return replace(loaded, match=matched.explain(weights.place))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> Weights:
     """Return the tensors of a stranger's file, which a child reads that can do nothing else."""
     if not path.is_file():
         what = "is no regular file" if path.exists() else "does not exist"
         raise ModelError(
             "init-missing",
-            f"{path} {what}; --init takes a state dict (.pth, .pt, .safetensors) or a "
-            "checkpoint folder",
+            f"{path} {what}; --init takes a state dict (.pth, .pt, .ckpt, .bin, .safetensors) or "
+            "a checkpoint folder",
         )
     with atomic.temporary_folder() as folder:
         _convert(path, folder)
@@ -138,9 +143,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         try:
             # The child may have left anything there, and may still change it.
             content = read_limited(written, _allowed(path).file_bytes, links=False)
-            require_header(written)
-            return safetensors.torch.load(content)
-        except (OSError, ValueError, SafetensorError) as error:
+            entries = require_header(written).get("__metadata__", {})
+            place = str(entries.get(weights_file.PLACE, ""))[:_LONGEST_PLACE]
+            return Weights(safetensors.torch.load(content), place)
+        except (OSError, ValueError, AttributeError, SafetensorError) as error:
             raise _unreadable(path, last_line(error)) from error
 
 
@@ -190,25 +196,6 @@ def _allowed(path: Path) -> Allowance:
     return Allowance.of(occupied_bytes(path), processors())
 
 
-def _named_as_ours(
-    tensors: Mapping[str, Tensor], network: Classifier, path: Path
-) -> dict[str, Tensor]:
-    """Return the tensors without a foreign head, dots of old DenseNet names taken out."""
-    head = _head_name(network)
-    layers = ("", ".0", ".3", ".6") if isinstance(network, VGG) else ("",)
-    foreign = {f"{head}{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
-    named: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        if name in foreign:
-            continue
-        match = _DOTTED.fullmatch(name) if isinstance(network, DenseNet) else None
-        ours = f"{match[1]}{match[2]}" if match else name
-        if ours in named:
-            raise ModelError("init-mismatch", f"{path} holds {ours} twice, in two spellings")
-        named[ours] = value
-    return named
-
-
 def _take(
     network: Classifier,
     tensors: Mapping[str, Tensor],
@@ -233,9 +220,8 @@ def _take(
     missing = [
         name
         for name in own
-        if name not in given and name not in head and not name.endswith(_COUNTER)
+        if name not in given and name not in head and not name.endswith(weight_names.COUNTER)
     ]
-    _refuse_prefix(path, missing, given)
     _refuse(path, "lacks", missing)
     _refuse(path, "holds, without a place in the network,", [*(given.keys() - own.keys())])
     _refuse(
@@ -261,29 +247,17 @@ def _take(
     return Loaded(str(path), digest, len(given), head, summed)
 
 
-def _refuse_prefix(path: Path, missing: Sequence[str], given: Mapping[str, Tensor]) -> None:
-    """Name what stands before the names of a file that would have all that is missing."""
-    for name in given:
-        if missing and name.endswith(missing[0]):
-            prefix = name.removesuffix(missing[0])
-            if all(f"{prefix}{one}" in given for one in missing):
-                other = next((one for one in given if not one.startswith(prefix)), None)
-                beside = f", beside others such as {other}" if other else ""
-                raise ModelError(
-                    "init-mismatch",
-                    f"{path} has {prefix} before the network's names{beside}; save the tensors "
-                    f"that begin with {prefix} alone, without it",
-                )
-
-
 def _refuse(path: Path, what: str, names: Sequence[str]) -> None:
     if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise ModelError(
-            "init-mismatch",
-            f"{path} {what} {', '.join(sorted(names)[:3])}{more}; give the weights of the "
-            "recipe's network.topology; published ones fit network.width 1 alone",
-        )
+        raise _mismatch(path, f"{what} {weight_names.listed(sorted(names))}")
+
+
+def _mismatch(path: Path, what: str, advice: str = "") -> ModelError:
+    usual = (
+        "give the weights of the recipe's network.topology; published ones fit network.width 1 "
+        "alone"
+    )
+    return ModelError("init-mismatch", f"{path} {what}; {advice or usual}")
 
 
 def _head_name(network: Classifier) -> str:

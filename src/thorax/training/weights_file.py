@@ -3,8 +3,9 @@
 import re
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import safetensors.torch
 import torch
@@ -12,19 +13,24 @@ from torch import Tensor
 
 from thorax.errors import last_line
 from thorax.files.documents import parse_json
-from thorax.training import memory
+from thorax.training import memory, weights_pickle
 
 NAME: Final = "weights.safetensors"
 """Of the file that a child answers with."""
+PLACE: Final = "place"
+"""Entry of its header: where the tensors lay."""
 
 _LONGEST_HEADER: Final = 8 << 20
 """Bytes; that of a DenseNet-121 with its optimizer has 0.3 MB."""
 MOST_TENSORS: Final = 20_000
 """A DenseNet-121 with its optimizer and an average has 3,000."""
-_WRAPPERS: Final = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
+_WRAPPERS: Final = (
+    "state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights",
+    "state_dict_ema", "ema_state_dict", "model_ema", "ema_model", "ema", "shadow", "module",
+)  # fmt: skip
 """Under which others keep a state dict among other things; the first that is there counts."""
-_PREFIXES: Final = ("module.", "_orig_mod.", "model.")
-"""Before every name: of data parallelism and averages, of torch.compile, of Lightning."""
+_DEEPEST: Final = 4
+"""State dicts lie in a mapping within a mapping, as `ema` with its `shadow`."""
 _GROWTH, _GROWTH_BYTES = 4, 16 << 20
 """Files may be packed, and tensors share what they hold; more is none of a network's."""
 _BEGINNINGS: Final = (b"PK", b"\x80")
@@ -34,20 +40,29 @@ _PICKLE: Final = re.compile(r"WeightsUnpickler error:\s*([^\n]+)")
 _SHOWN: Final = 200
 
 
-class _RefusedError(Exception):
-    """A file that holds no weights; the message says why."""
+class NotWeightsError(Exception):
+    """A content that holds no weights; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A state dict, and where in its file it lay: "" for all of it, else as "ema.shadow"."""
+
+    tensors: Mapping[str, Tensor]
+    place: str = ""
 
 
 def convert(path: Path, out: Path) -> str | None:
-    """Write the tensors of a state dict as safetensors, without what stands before their names.
+    """Write the tensors of a state dict as safetensors, where they lay in `PLACE` of its header.
 
-    The file is a .pth or .pt (pickle, of which no code is run) or .safetensors. Return why they
-    cannot be read; None when they are written.
+    The file is one of `torch.save` (pickle, of which no code is run) or .safetensors. Return why
+    they cannot be read; None when they are written.
     """
     try:
-        tensors = _plain(_state_dict(_read(path)), path.stat().st_size)
-        safetensors.torch.save_file(tensors, out)
-    except _RefusedError as error:
+        weights = find(_read(path))
+        tensors = _plain(weights.tensors, path.stat().st_size)
+        safetensors.torch.save_file(tensors, out, {PLACE: weights.place[:_SHOWN]})
+    except NotWeightsError as error:
         return str(error)
     except OSError as error:
         return error.strerror or last_line(error)[:_SHOWN]
@@ -79,34 +94,74 @@ def _read(path: Path) -> object:
         return safetensors.torch.load_file(path)
     with path.open("rb") as file:
         if not file.read(len(max(_BEGINNINGS, key=len))).startswith(_BEGINNINGS):
-            raise _RefusedError("it does not begin as a file of torch.save does")
-    return torch.load(path, map_location="cpu", weights_only=True)
+            raise NotWeightsError("it does not begin as a file of torch.save does")
+    with weights_pickle.stand_ins():
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _state_dict(content: object) -> dict[str, Tensor]:
-    """Return the tensors of a file, out of what they are wrapped in."""
-    for name in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
-    if not isinstance(content, Mapping) or not content:
-        raise _RefusedError(f"it holds a {type(content).__name__}, not a state dict")
+def find(content: object) -> Weights:
+    """Return the tensors of what a file holds, out of what they are wrapped in.
+
+    Raises:
+        NotWeightsError: there are none, too many, or what is no plain tensor among them.
+    """
+    found = _search(content)
+    if found is None:
+        raise NotWeightsError(_lacking(content))
+    content, within, others = found
     if len(content) > MOST_TENSORS:
-        raise _RefusedError(f"it names {len(content)} tensors; {MOST_TENSORS} are the most")
+        raise NotWeightsError(f"it names {len(content)} tensors; {MOST_TENSORS} are the most")
+    tensors = {}
     for name, value in content.items():
-        if not isinstance(name, str) or not is_plain(value):
-            kind = type(value).__name__
-            raise _RefusedError(f"{str(name)[:_SHOWN]!r} is a {kind}, not a plain tensor")
-    return without_prefixes(content)
+        tensor = weights_pickle.as_tensor(value)
+        if isinstance(name, str) and is_plain(tensor):
+            tensors[name] = tensor
+        # A loop keeps its epoch and best accuracy beside the weights.
+        elif not isinstance(name, str) or not isinstance(value, int | float | str | None):
+            raise NotWeightsError(_unplain(name, value))
+    beside = f", not of {' or '.join(others)}" if others else ""
+    return Weights(tensors, f"{'.'.join(within)}{beside}")
 
 
-def without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors without what stands before every one of their names."""
-    named = dict(tensors)
-    assert named
-    while prefix := next((one for one in _PREFIXES if all(n.startswith(one) for n in named)), None):
-        named = {name.removeprefix(prefix): value for name, value in named.items()}
-    return named
+_Found = tuple[Mapping[Any, Any], tuple[str, ...], tuple[str, ...]]
+"""A mapping that holds tensors, the names that lead to it, and names beside it that hold some."""
+
+
+def _search(content: object, deepest: int = _DEEPEST) -> _Found | None:
+    """Return the mapping that holds tensors: of a known name, this one, or the only one in it."""
+    if not isinstance(content, Mapping) or not deepest:
+        return None
+    within = {
+        name: found
+        for name in _WRAPPERS
+        if (found := _search(content.get(name), deepest - 1)) is not None
+    }
+    if not within:
+        if any(isinstance(weights_pickle.as_tensor(value), Tensor) for value in content.values()):
+            return content, (), ()
+        within = {
+            name: found
+            for name, value in content.items()
+            if isinstance(name, str) and (found := _search(value, deepest - 1)) is not None
+        }
+        if len(within) != 1:
+            return None
+    name, *others = within
+    mapping, path, beside = within[name]
+    return mapping, (name, *path), (*others, *beside)
+
+
+def _lacking(content: object) -> str:
+    if not isinstance(content, Mapping) or not content:
+        return f"it holds a {type(content).__name__}, not a state dict"
+    if len(content) > MOST_TENSORS:
+        return f"it names {len(content)} tensors; {MOST_TENSORS} are the most"
+    name, value = next(iter(content.items()))
+    return _unplain(name, value)
+
+
+def _unplain(name: object, value: object) -> str:
+    return f"{str(name)[:_SHOWN]!r} is a {type(value).__name__}, not a plain tensor"
 
 
 def is_plain(value: object) -> TypeGuard[Tensor]:
@@ -125,7 +180,7 @@ def _plain(tensors: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
     """
     held = sum(value.numel() * value.element_size() for value in tensors.values())
     if held > _GROWTH * size + _GROWTH_BYTES:
-        raise _RefusedError(f"its tensors have {held:,} bytes where the file has {size:,}")
+        raise NotWeightsError(f"its tensors have {held:,} bytes where the file has {size:,}")
     return {
         name: value.detach().resolve_conj().resolve_neg().clone(
             memory_format=torch.contiguous_format
@@ -134,8 +189,8 @@ def _plain(tensors: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def require_header(path: Path) -> None:
-    """Refuse a safetensors file whose header no network of ours would have.
+def require_header(path: Path) -> Mapping[str, Any]:
+    """Return the header of a safetensors file; refuse one that no network of ours would have.
 
     The library takes half a minute for one that names a million empty tensors.
 
@@ -160,3 +215,4 @@ def require_header(path: Path) -> None:
         raise ValueError("its header is no JSON object")
     if len(header) > MOST_TENSORS:
         raise ValueError(f"it names {len(header)} tensors; {MOST_TENSORS} are the most")
+    return header
