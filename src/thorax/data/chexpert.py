@@ -83,6 +83,9 @@ def _view(row: Sample) -> str | None:
 
 
 def _split(name: str) -> str | None:
-    """Return the split of CheXpert's folder that a path leads through."""
+    """Return the split of CheXpert's folder that a path leads through.
+
+    That is the last of such a name: the data set itself may lie in a folder called test.
+    """
     folders = [_SPLITS[part.lower()] for part in name_parts(name)[:-1] if part.lower() in _SPLITS]
-    return folders[0] if folders else None
+    return folders[-1] if folders else None

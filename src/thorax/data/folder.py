@@ -211,7 +211,7 @@ def boxes_by_row(
         DataError: `image-ambiguous` for boxes that may be of several rows.
     """
     index = NameIndex(names if boxes else ())
-    lesions: dict[int, tuple[Box, ...]] = {}
+    lesions: dict[int, list[Box]] = {}
     strangers = []
     for name, found in boxes.items():
         matches = index.find(name)
@@ -222,17 +222,18 @@ def boxes_by_row(
                 "name the images alike in both tables",
             )
         if matches:
-            lesions[matches[0]] = (*lesions.get(matches[0], ()), *found)
+            lesions.setdefault(matches[0], []).extend(found)
         else:
             strangers.append(name)
+    by_row = {row: tuple(found) for row, found in lesions.items()}
     if not strangers or table is None:
-        return lesions, []
+        return by_row, []
     note = Note(
         "box-without-image",
         f"{table.name} has boxes of {len(strangers):,} images that the labels do not name, "
         f"{strangers[0]!r} first",
     )
-    return lesions, [note]
+    return by_row, [note]
 
 
 def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
@@ -240,6 +241,19 @@ def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
     image, finding = table.need(IMAGE), table.need(("finding", "Finding Label", "label"))
     edges = [table.need((name,)) for name in ("x", "y", "width", "height")]
     return read_boxes(table, label_set, image, finding, edges)
+
+
+def require_box(table: Table, row: int, width: float, height: float, what: str = "a box") -> None:
+    """Refuse a box, or what a row says of the image that it was drawn on, of no pixels.
+
+    Raises:
+        DataError: `box-empty`.
+    """
+    if width <= 0 or height <= 0:
+        raise DataError(
+            "box-empty",
+            f"{row_name(table, row)}: {what} of {width} x {height} pixels; both must be above 0",
+        )
 
 
 def read_boxes(
@@ -255,11 +269,7 @@ def read_boxes(
     found: dict[str, list[Box]] = {}
     for number, cells in enumerate(table.rows):
         x, y, width, height = (table.number(number, column) for column in edges)
-        if width <= 0 or height <= 0:
-            raise DataError(
-                "box-empty",
-                f"{table.path.name} has a box of {width} x {height} pixels; both must be above 0",
-            )
+        require_box(table, number, width, height)
         name = label_set.findings[label_set.index(cells[finding])]
         found.setdefault(cells[image], []).append(Box(name, x, y, width, height))
     return found

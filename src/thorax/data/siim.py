@@ -20,6 +20,7 @@ SIDE: Final = 1024
 """Of the images, and so of the masks, pixels."""
 
 _PNEUMOTHORAX: Final = "Pneumothorax"
+_NO_MASK: Final = frozenset({"-1", "-1.0"})
 
 
 def read(
@@ -59,7 +60,7 @@ def read(
             path=Path(),
             patient=patient,
             labels=values,
-            boxes=boxes[name] if labelled else (),
+            boxes=tuple(boxes[name]) if labelled else (),
             box_frame=(SIDE, SIDE) if boxes[name] else None,
         )
         for name, patient, values in zip(names, patients, label_table.rows, strict=True)
@@ -75,16 +76,16 @@ def read(
     )
 
 
-def _boxes(table: Table) -> dict[str, tuple[Box, ...]]:
+def _boxes(table: Table) -> dict[str, list[Box]]:
     """Return the boxes of each image, none without a pneumothorax."""
     image, mask = table.need(("ImageId",)), table.need(("EncodedPixels",))
-    boxes: dict[str, tuple[Box, ...]] = {}
+    boxes: dict[str, list[Box]] = {}
     for number, cells in enumerate(table.rows):
-        before = boxes.setdefault(cells[image], ())
-        if cells[mask] in ("-1", ""):
+        masks = boxes.setdefault(cells[image], [])
+        if cells[mask] in _NO_MASK:
             continue
         try:
-            boxes[cells[image]] = (*before, mask_box(cells[mask]))
+            masks.append(mask_box(cells[mask]))
         except ValueError as error:
             raise DataError(
                 "mask-damaged",

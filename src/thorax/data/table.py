@@ -132,6 +132,9 @@ def open_table(path: Path) -> Iterator[Iterator[str]]:
     except UnicodeDecodeError as error:
         raise DataError("table-damaged", f"{path} {_encoding_fault(content, error)}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
+        if "field limit" in str(error):
+            what = f"it has a cell of more than {csv.field_size_limit():,} characters"
+            raise _too_large(path, f"{what}, as a quote that is not closed makes one") from error
         raise DataError(
             "table-damaged",
             f"{path} cannot be read as CSV ({error}); give UTF-8 CSV, plain or gzip, its cells "
@@ -167,7 +170,8 @@ def _encoding_fault(content: bytes, error: UnicodeDecodeError) -> str:
     letter = bytes([byte]).decode("cp1252", "replace")
     return (
         f"is not in UTF-8: line {line} holds the byte 0x{byte:02X}, which is {letter!r} in Latin-1 "
-        "(Windows-1252); save it as 'CSV UTF-8', or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+        "(Windows-1252); save it as 'CSV UTF-8', or convert it from the encoding that it has: iconv "
+        "-f WINDOWS-1252 -t UTF-8, of Japanese -f CP932, of Chinese -f GB18030"
     )
 
 

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from thorax.data.columns import finding_columns
 from thorax.data.files import locate, search
+from thorax.data.folder import require_box
 from thorax.data.label_columns import cell_reader, joined_labels, vocabulary_of
 from thorax.data.samples import AS_ITS_TABLES_SAY, Box, ReadOptions, Sample, Source
 from thorax.data.split import by_patient
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError
-from thorax.labels import POSITIVE, LabelSet, canonical, is_no_finding
+from thorax.labels import NEGATIVE, POSITIVE, LabelSet, canonical, is_no_finding
 
 Readers = Literal["any", "majority", "all"]
 """How many readers of an image must see a finding: `any` makes the union of them, which users of
@@ -149,7 +150,14 @@ def _take_columns(table: Table, readings: dict[str, _Reading]) -> list[str]:
             )
         reading.readers.add(who)
         for column, read_cell in cells_of.items():
-            if read_cell(cells[column], number) == POSITIVE:
+            value = read_cell(cells[column], number)
+            if value not in (POSITIVE, NEGATIVE):
+                raise DataError(
+                    "label-value",
+                    f"{table.path.name}, row {number + 1}, column {table.columns[column]!r} is "
+                    f"{cells[column]!r}; allowed are 1 and 0: a reader saw it or not",
+                )
+            if value == POSITIVE:
                 reading.votes.setdefault(_finding(table.columns[column]), set()).add(who)
     return [_finding(table.columns[column]) for column in columns]
 
@@ -183,16 +191,12 @@ def _take_boxes(
             continue
         left, top, right, bottom = (table.number(number, edge) for edge in edges)
         box = Box(finding, left, top, right - left, bottom - top)
-        if box.width <= 0 or box.height <= 0:
-            raise DataError(
-                "box-empty",
-                f"{table.path.name}, row {number + 1}: a box of {box.width} x {box.height} "
-                "pixels; both must be above 0",
-            )
+        require_box(table, number, box.width, box.height)
         reading.boxes.setdefault(finding, []).append(box)
         if None not in size:
             # Tables of resized copies say of what size the image was that the box was drawn on.
             height, width = (table.number(number, side) for side in size if side is not None)
+            require_box(table, number, int(width), int(height), "an image")
             reading.frame = (int(height), int(width))
 
 
