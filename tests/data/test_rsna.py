@@ -57,7 +57,11 @@ def test_classes_tell_the_abnormal_from_the_normal(source: Path) -> None:
         (LABELS, (*CLASSES[:5], "00704310,Normal"), "label-conflict"),
         (LABELS, (*CLASSES[:5], "00704310,Healthy"), "class-unknown"),
         (LABELS, CLASSES[:5], "class-missing"),
+        (LABELS, (*CLASSES, "00313ee0,No Lung Opacity / Not Normal"), "label-conflict"),
         ((*LABELS[:5], "00704310,1,2,,4,1"), CLASSES, "table-number"),
+        ((*LABELS[:5], "00704310,1,2,0,4,1"), CLASSES, "box-empty"),
+        ((*LABELS[:5], "00704310,,,,,"), CLASSES, "label-value"),
+        ((*LABELS[:5], "00704310,,,,,-1"), CLASSES, "label-value"),
     ],
 )
 def test_tables_that_contradict_each_other_are_refused(

@@ -58,7 +58,7 @@ def test_images_are_counted_once_and_masks_all(tmp_path: Path) -> None:
     assert [one.patient for one in read.rows] == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("mask", ["1", "1 -2", "a b", "5 0", "1048576 1", "1 2 3"])
+@pytest.mark.parametrize("mask", ["", "nan", "1", "1 -2", "a b", "5 0", "1048576 1", "1 2 3"])
 def test_a_mask_that_is_none_is_refused(tmp_path: Path, mask: str) -> None:
     touch(tmp_path, f"{UIDS[0]}.dcm")
     table = save(tmp_path / "t.csv", LABELS[0], f"{UIDS[0]},{mask}")

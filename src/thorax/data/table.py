@@ -170,8 +170,8 @@ def _encoding_fault(content: bytes, error: UnicodeDecodeError) -> str:
     letter = bytes([byte]).decode("cp1252", "replace")
     return (
         f"is not in UTF-8: line {line} holds the byte 0x{byte:02X}, which is {letter!r} in Latin-1 "
-        "(Windows-1252); save it as 'CSV UTF-8', or convert it from the encoding that it has: iconv "
-        "-f WINDOWS-1252 -t UTF-8, of Japanese -f CP932, of Chinese -f GB18030"
+        "(Windows-1252); save it as 'CSV UTF-8', or convert it from the encoding that it has: "
+        "iconv -f WINDOWS-1252 -t UTF-8, of Japanese -f CP932, of Chinese -f GB18030"
     )
 
 
