@@ -212,5 +212,5 @@ def test_a_table_that_was_cut_off_is_refused_and_not_filled_up(tmp_path: Path) -
 def test_a_quote_that_is_not_closed_is_told(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('a,b\n"1,2\n' + "3,4\n" * 40_000)
-    with pytest.raises(DataError, match="table-too-large.*a quote that is not closed"):
+    with pytest.raises(DataError, match=r"table-damaged.*a quote that is not closed"):
         read_table(path)

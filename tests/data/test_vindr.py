@@ -110,5 +110,5 @@ def test_a_reader_twice_and_an_empty_box_are_refused(source: Path) -> None:
         vindr.read(source / "images", labels=[source / "labels_train.csv"])
     flat = "9a5094b2563a1ef3,Cardiomegaly,3,R8,5,5,6,6,2080,0"
     save(source / "resized.csv", f"{BOXES[0]},width,height", flat)
-    with pytest.raises(DataError, match="box-empty.*an image of 2080 x 0"):
+    with pytest.raises(DataError, match=r"box-empty.*an image of 2080 x 0"):
         vindr.read(source / "images", labels=[source / "resized.csv"])

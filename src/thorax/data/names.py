@@ -15,8 +15,9 @@ from itertools import pairwise, takewhile
 from typing import Final
 
 from thorax.files.csv_cells import harmless
+from thorax.images.kinds import ENDINGS
 
-_ENDING: Final = re.compile(r"(?i)(?<=.)\.(png|jpe?g|dcm|dicom|tiff?|bmp|webp|jp2|j2k)(\.gz)?$")
+_ENDING: Final = re.compile(rf"(?i)(?<=.)({'|'.join(map(re.escape, ENDINGS))})(\.gz)?$")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 
 

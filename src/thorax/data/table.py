@@ -133,8 +133,11 @@ def open_table(path: Path) -> Iterator[Iterator[str]]:
         raise DataError("table-damaged", f"{path} {_encoding_fault(content, error)}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
         if "field limit" in str(error):
-            what = f"it has a cell of more than {csv.field_size_limit():,} characters"
-            raise _too_large(path, f"{what}, as a quote that is not closed makes one") from error
+            raise DataError(
+                "table-damaged",
+                f"{path} has a cell of more than {csv.field_size_limit():,} characters, as a quote "
+                "that is not closed makes one; close it, or leave out the column",
+            ) from error
         raise DataError(
             "table-damaged",
             f"{path} cannot be read as CSV ({error}); give UTF-8 CSV, plain or gzip, its cells "
