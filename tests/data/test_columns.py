@@ -23,6 +23,9 @@ def test_a_split_of_no_known_name_is_refused_with_the_nearest() -> None:
 
 def test_views_of_all_data_sets_are_view_positions() -> None:
     written = ["PA", "ap_horizontal", "L", "LL", "Lateral", "XTABLE LATERAL", "nan", "Frontal"]
+    assert [view_of(cell) for cell in ("Postero-Anterior", "antero_posterior", "Axial")] == [
+        *("PA", "AP", "AXIAL"),
+    ]
     side = "LATERAL"
     assert [view_of(cell) for cell in written] == ["PA", "AP", side, side, side, side, None, None]
     table = Table(Path("t"), ("Frontal/Lateral", "AP/PA"), (("Frontal", "AP"), ("Lateral", "")))

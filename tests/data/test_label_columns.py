@@ -177,3 +177,18 @@ def test_columns_that_pandas_has_named_are_told_from_findings(tmp_path: Path) ->
     assert labels.label_set.findings == ("Edema", "T.1")
     with pytest.raises(DataError, match=r"table-column-twice.*'Edema\.1'"):
         read(tmp_path, "image,Edema,Edema.1\na,1,0\n")
+
+
+def test_a_blank_cell_of_joined_findings_is_what_is_asked_for(tmp_path: Path) -> None:
+    text = "image,labels\na,Foo\nb,nan\nc,No Finding\n"
+    for blank, value in ((None, 0), ("negative", 0), ("unknown", -1)):
+        labels = read(tmp_path, text, blank=blank)
+        assert [row.tolist() for row in labels.rows] == [[1], [value], [0]]
+        assert labels.conventions == (
+            f"a blank cell of findings is {blank or 'negative'}: 1 cells",
+        )
+
+
+def test_a_misspelt_column_of_a_table_without_findings_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"table-column-missing.*'Edema' is close to Edemma"):
+        read(tmp_path, "image,Edema\na,1\n", findings=LabelSet("custom", ("Edemma",)))

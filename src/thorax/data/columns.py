@@ -72,7 +72,9 @@ _VIEWS: Final = {
     **dict.fromkeys(
         ("AP HORIZONTAL", "AP SUPINE", "AP ERECT", "AP SEMI ERECT", "AP PORTABLE"), "AP"
     ),
-    "PA ERECT": "PA",
+    **dict.fromkeys(("PA ERECT", "POSTEROANTERIOR", "POSTERO ANTERIOR"), "PA"),
+    **dict.fromkeys(("ANTEROPOSTERIOR", "ANTERO POSTERIOR"), "AP"),
+    **{plane: plane for plane in ("AXIAL", "CORONAL", "SAGITTAL")},
     **{view: view for view in ("AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "SWIMMERS")},
     **{view: view for view in ("OBLIQUE", "LORDOTIC", "AP LORDOTIC", "COSTAL", "EXCLUDE")},
 }
@@ -82,7 +84,11 @@ another direction."""
 _QUOTED: Final = re.compile(r"""\"([^\"]*)\"|'([^']*)'""")
 _COMMAS: Final = re.compile("[,;]")
 
-_NO_VIEW: Final = frozenset({"", "nan", "na", "none", "null", "unknown", "unk", "frontal"})
+_NO_VIEW: Final = frozenset(
+    ("", "nan", "na", "none", "null", "unknown", "unk", "frontal", "frontal view")
+)
+    {"", "nan", "na", "none", "null", "unknown", "unk", "frontal", "frontal view"}
+)
 
 _SPLIT_NAMES: Final = {
     **dict.fromkeys(("train", "training"), "train"),

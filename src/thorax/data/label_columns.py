@@ -26,6 +26,7 @@ from thorax.labels import (
     known_finding,
     label_value,
     misspelt,
+    nearest,
     set_of,
     with_point,
 )
@@ -92,8 +93,16 @@ def read_labels(table: Table, options: ReadOptions) -> LabelTable:
         rows = [names_in(cells[joined]) for cells in table.rows]
         require_names(chain.from_iterable(rows), table, joined)
         labels = joined_labels(rows, options, table)
-        beside = _beside(table, joined, options)
-        return replace(labels, warnings=(*labels.warnings, *beside))
+        blank = [number for number, names in enumerate(rows) if not names]
+        if options.blank == "unknown":
+            for number in blank:
+                labels.rows[number][:] = UNKNOWN
+        said = f"a blank cell of findings is {options.blank or 'negative'}: {len(blank):,} cells"
+        return replace(
+            labels,
+            conventions=(said,) if blank else (),
+            warnings=(*labels.warnings, *_beside(table, joined, options)),
+        )
     return _column_labels(table, options)
 
 
@@ -258,7 +267,10 @@ def _column_labels(table: Table, options: ReadOptions) -> LabelTable:
     columns = label_columns(table, options.findings)
     if not columns:
         known = options.findings.findings if options.findings else ("Cardiomegaly", "Nodule", "...")
-        table.need(JOINED, f"or give one column a finding ({', '.join(known)})")
+        others = {name: nearest(name, known) for name in table.columns[:_SHOWN]}
+        near = [f"{name!r} is close to {finding}" for name, finding in others.items() if finding]
+        told = ": ".join((f"or give one column a finding ({', '.join(known)})", *near[:1]))
+        table.need(JOINED, told)
     if len(columns) > MOST_FINDINGS:
         raise _too_many(table.path.name)
     label_set = options.findings or _set_of_columns(table, columns)

@@ -27,6 +27,12 @@ from thorax.labels import with_point
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_OTHER_KINDS: Final = {
+    b"PK\x03\x04": "a ZIP file, as workbooks (.xlsx) are: save it as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "a workbook of Excel (.xls): save it as CSV UTF-8",
+    b"version https://git-lfs": "a pointer of Git LFS: get the file itself by git lfs pull",
+}
+"""What else people give for a table, by its first bytes."""
 _SPECIAL: Final = re.compile(r'[",\r\n]')
 _SEPARATORS: Final = (",", ";", "\t", "|")
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
@@ -123,6 +129,9 @@ def open_table(path: Path) -> Iterator[Iterator[str]]:
             content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
             raise OverflowError(f"it inflates to more than {LARGEST_BYTES >> 20} MiB")
+        for beginning, what in _OTHER_KINDS.items():
+            if content.startswith(beginning):
+                raise csv.Error(f"it is {what}")
         encoding = "utf-16" if content.startswith(_UTF16_MARKS) else "utf-8-sig"
         if encoding == "utf-8-sig" and b"\0" in content:
             raise csv.Error("it holds NUL bytes, as text in UTF-16 does")

@@ -191,6 +191,8 @@ class Truth:
         """Return int8 [K] of one row, for the K columns of the set that are asked for."""
         line, cells = self._cells[row]
         if self._joined is not None:
+            if not cells and self._options.blank == "unknown":
+                return np.full(len(columns), UNKNOWN, np.int8)
             try:
                 return joined_row(cells, self.set)[list(columns)]
             except DataError as error:
