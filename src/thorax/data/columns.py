@@ -87,8 +87,6 @@ _COMMAS: Final = re.compile("[,;]")
 _NO_VIEW: Final = frozenset(
     ("", "nan", "na", "none", "null", "unknown", "unk", "frontal", "frontal view")
 )
-    {"", "nan", "na", "none", "null", "unknown", "unk", "frontal", "frontal view"}
-)
 
 _SPLIT_NAMES: Final = {
     **dict.fromkeys(("train", "training"), "train"),
