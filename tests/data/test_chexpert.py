@@ -106,3 +106,10 @@ def test_a_folder_above_the_data_set_is_no_split(source: Path) -> None:
     (source / "train.csv").write_text("\n".join(TRAIN).replace(ROOT, f"/test/{ROOT}"))
     read = chexpert.read(source, labels=[source / "train.csv", source / "valid.csv"])
     assert [one.split for one in read.rows] == ["train", "train", "train", "val"]
+
+
+def test_a_split_column_of_the_users_own_counts(source: Path) -> None:
+    head, *rows = TRAIN
+    save(source / "train.csv", f"{head},split", *(f"{line},test" for line in rows))
+    read = chexpert.read(source, labels=[source / "train.csv"])
+    assert {one.split for one in read.rows} == {"test"}

@@ -72,3 +72,13 @@ def test_tables_that_contradict_each_other_are_refused(
     with pytest.raises(DataError) as caught:
         rsna.read(source / "images", labels=source / "labels.csv", classes=source / "classes.csv")
     assert caught.value.code == code
+
+
+def test_a_split_column_of_the_users_own_counts(source: Path) -> None:
+    lines = [f"{line},{'test' if '0043' in line else 'train'}" for line in LABELS[1:]]
+    table = save(source / "labels.csv", f"{LABELS[0]},split", *lines)
+    read = rsna.read(source / "images", labels=table)
+    assert [one.split for one in read.rows] == ["train", "train", "test", "train"]
+    save(table, f"{LABELS[0]},split", *lines, f"{LABELS[3]},train")
+    with pytest.raises(DataError, match="split-twice"):
+        rsna.read(source / "images", labels=table)

@@ -64,3 +64,11 @@ def test_a_mask_that_is_none_is_refused(tmp_path: Path, mask: str) -> None:
     table = save(tmp_path / "t.csv", LABELS[0], f"{UIDS[0]},{mask}")
     with pytest.raises(DataError, match=r"mask-damaged.*t\.csv, row 1"):
         siim.read(tmp_path, labels=table)
+
+
+def test_a_split_column_of_the_users_own_counts(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{uid}.dcm" for uid in UIDS))
+    splits = ("train", "val", "val", "test")
+    lines = [f"{line},{split}" for line, split in zip(LABELS[1:], splits, strict=True)]
+    read = siim.read(tmp_path, labels=save(tmp_path / "t.csv", f"{LABELS[0]},split", *lines))
+    assert [one.split for one in read.rows] == ["train", "val", "test"]

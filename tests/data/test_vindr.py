@@ -112,3 +112,10 @@ def test_a_reader_twice_and_an_empty_box_are_refused(source: Path) -> None:
     save(source / "resized.csv", f"{BOXES[0]},width,height", flat)
     with pytest.raises(DataError, match=r"box-empty.*an image of 2080 x 0"):
         vindr.read(source / "images", labels=[source / "resized.csv"])
+
+
+def test_a_split_column_of_the_users_own_counts(source: Path) -> None:
+    lines = [f"{line},{'val' if line.startswith('9a') else 'train'}" for line in BOXES[1:]]
+    save(source / "train.csv", f"{BOXES[0]},split", *lines)
+    read = vindr.read(source / "images", labels=[source / "train.csv"])
+    assert [one.split for one in read.rows] == ["train", "val", "train"]

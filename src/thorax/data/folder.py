@@ -159,6 +159,24 @@ def row_name(table: Table, row: int) -> str:
     return f"{table.path.name}, row {row + 1}"
 
 
+def splits_in(table: Table, image: int) -> dict[str, str | None]:
+    """Return the split of each image in a table of several rows an image; nothing if it has none.
+
+    Raises:
+        DataError: `split-unknown`, or `split-twice` for an image whose rows are in several.
+    """
+    column = table.find(SPLIT)
+    splits: dict[str, str | None] = {}
+    for number, cells in enumerate(() if column is None else table.rows):
+        split = split_of(cells[column or 0], row_name(table, number))
+        if splits.setdefault(cells[image], split) != split:
+            raise DataError(
+                "split-twice",
+                f"{row_name(table, number)}: {cells[image]!r} is in another split before; keep one",
+            )
+    return splits
+
+
 def _patients(table: Table, image: int, pattern: str | None) -> list[str]:
     if pattern == HEADER:
         return [""] * len(table.rows)

@@ -11,7 +11,7 @@ from typing import Final
 
 from thorax.data.columns import BOX
 from thorax.data.files import locate, search
-from thorax.data.folder import require_box
+from thorax.data.folder import require_box, splits_in
 from thorax.data.label_columns import cell_reader, joined_labels
 from thorax.data.samples import AS_ITS_TABLES_SAY, Box, ReadOptions, Sample, Source
 from thorax.data.table import Table, read_table
@@ -54,12 +54,14 @@ def read(
     findings = (_PNEUMONIA,) if abnormal is None else (_PNEUMONIA, _ABNORMAL)
     label_table = joined_labels(found, options, table, vocabulary=LabelSet("rsna", findings))
     column = label_table.label_set.find(_PNEUMONIA)
+    splits = splits_in(table, table.need(_PATIENT))
     rows = [
         Sample(
             image=image,
             path=Path(),
             patient=image,
             labels=values,
+            split=splits.get(image),
             boxes=tuple(boxes.get(image, ())) if column is not None else (),
         )
         for image, values in zip(targets, label_table.rows, strict=True)

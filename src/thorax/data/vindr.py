@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from thorax.data.columns import finding_columns
 from thorax.data.files import locate, search
-from thorax.data.folder import require_box
+from thorax.data.folder import require_box, splits_in
 from thorax.data.label_columns import cell_reader, joined_labels, vocabulary_of
 from thorax.data.samples import AS_ITS_TABLES_SAY, Box, ReadOptions, Sample, Source
 from thorax.data.split import by_patient
@@ -89,7 +89,10 @@ def read(
         _sample(image, readings[image], found, values, label_table.label_set)
         for image, found, values in zip(readings, seen, label_table.rows, strict=True)
     ]
-    rows, said = _placed(rows)
+    given: dict[str, str | None] = {}
+    for table in tables:
+        given |= splits_in(table, table.need(_IMAGE))
+    rows, said = _placed(rows, given)
     located = locate(
         rows, search(images), labels[0], others=(*labels[1:], *boxes), views=options.views
     )
@@ -218,11 +221,16 @@ def _boxes_of(reading: _Reading, found: Sequence[str], label_set: LabelSet) -> t
     )
 
 
-def _placed(rows: Sequence[Sample]) -> tuple[list[Sample], tuple[str, ...]]:
+def _placed(
+    rows: Sequence[Sample], given: Mapping[str, str | None]
+) -> tuple[list[Sample], tuple[str, ...]]:
     """Return rows in splits, and what is to be said of them.
 
-    Where images of train and of test are given, train is divided into train and val.
+    Splits that tables give, by image, count. Where they give none, and images of train and of test
+    are there, train is divided into train and val.
     """
+    if given:
+        return [replace(row, split=given.get(row.image)) for row in rows], ()
     if {row.split for row in rows} != {"test", None}:
         return [replace(row, split=None) for row in rows], ()
     splits = by_patient(rows, fractions=_DRAWN)
