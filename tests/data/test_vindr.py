@@ -119,3 +119,12 @@ def test_a_split_column_of_the_users_own_counts(source: Path) -> None:
     save(source / "train.csv", f"{BOXES[0]},split", *lines)
     read = vindr.read(source / "images", labels=[source / "train.csv"])
     assert [one.split for one in read.rows] == ["train", "val", "train"]
+
+
+def test_boxes_of_images_that_no_label_is_of_are_told(source: Path) -> None:
+    save(source / "boxes.csv", *BOXES, "0000,Cardiomegaly,3,R8,5,5,6,6")
+    read = vindr.read(
+        source / "images", labels=[source / "labels_train.csv"], boxes=[source / "boxes.csv"]
+    )
+    (note,) = read.warnings
+    assert (note.code, "'0000'" in note.message) == ("box-without-image", True)

@@ -63,9 +63,7 @@ def read(
         placed = tuple(replace(row, split=None) for row in placed)
         conventions["only images of train: val and test are drawn from them by patient"] = None
     else:
-        conventions["splits are those of a split column, else CheXpert's folders: valid is val"] = (
-            None
-        )
+        conventions["splits are CheXpert's folders: train, valid (val), test"] = None
     return Source(
         "chexpert",
         options.findings or CHEXPERT,

@@ -244,14 +244,20 @@ def boxes_by_row(
         else:
             strangers.append(name)
     by_row = {row: tuple(found) for row, found in lesions.items()}
-    if not strangers or table is None:
-        return by_row, []
-    note = Note(
-        "box-without-image",
-        f"{table.name} has boxes of {len(strangers):,} images that the labels do not name, "
-        f"{strangers[0]!r} first",
-    )
-    return by_row, [note]
+    return by_row, [] if table is None else boxes_without_image(strangers, table)
+
+
+def boxes_without_image(images: Sequence[str], table: Path) -> list[Note]:
+    """Return what is to be said of images that only a table of boxes names."""
+    if not images:
+        return []
+    return [
+        Note(
+            "box-without-image",
+            f"{table.name} has boxes of {len(images):,} images that the labels do not name, "
+            f"{images[0]!r} first",
+        )
+    ]
 
 
 def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from thorax.data.columns import finding_columns
 from thorax.data.files import locate, search
-from thorax.data.folder import require_box, splits_in
+from thorax.data.folder import boxes_without_image, require_box, splits_in
 from thorax.data.label_columns import cell_reader, joined_labels, vocabulary_of
-from thorax.data.samples import AS_ITS_TABLES_SAY, Box, ReadOptions, Sample, Source
+from thorax.data.samples import AS_ITS_TABLES_SAY, Box, Note, ReadOptions, Sample, Source
 from thorax.data.split import by_patient
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError
@@ -76,8 +76,13 @@ def read(
     for table in tables:
         names |= dict.fromkeys(_take(table, readings))
     own = set(map(canonical, names))
+    warnings: list[Note] = []
     for path in boxes:
-        _take_boxes(read_table(path), readings, own, votes=False)
+        table = read_table(path)
+        _take_boxes(table, readings, own, votes=False)
+        image = table.need(_IMAGE)
+        strangers = dict.fromkeys(c[image] for c in table.rows if c[image] not in readings)
+        warnings += boxes_without_image(list(strangers), path)
     rule = _RULES[readers]
     seen = [
         [name for name in names if rule(len(reading.votes.get(name, ())), len(reading.readers))]
@@ -103,7 +108,7 @@ def read(
         located.rows,
         located.skipped,
         (votes, "each image is another patient: the tables name none", *said),
-        label_table.warnings,
+        (*label_table.warnings, *warnings),
     )
 
 
