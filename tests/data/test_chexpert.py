@@ -100,3 +100,16 @@ def test_a_path_without_a_patient_is_refused(source: Path) -> None:
     (source / "train.csv").write_text("\n".join(TRAIN).replace("patient00003", "p3"))
     with pytest.raises(DataError, match=r"patient-missing.*p3.*data import folder"):
         chexpert.read(source, labels=[source / "train.csv"])
+
+
+def test_a_folder_above_the_data_set_is_no_split(source: Path) -> None:
+    (source / "train.csv").write_text("\n".join(TRAIN).replace(ROOT, f"/test/{ROOT}"))
+    read = chexpert.read(source, labels=[source / "train.csv", source / "valid.csv"])
+    assert [one.split for one in read.rows] == ["train", "train", "train", "val"]
+
+
+def test_a_split_column_of_the_users_own_counts(source: Path) -> None:
+    head, *rows = TRAIN
+    save(source / "train.csv", f"{head},split", *(f"{line},test" for line in rows))
+    read = chexpert.read(source, labels=[source / "train.csv"])
+    assert {one.split for one in read.rows} == {"test"}

@@ -23,6 +23,9 @@ def test_a_split_of_no_known_name_is_refused_with_the_nearest() -> None:
 
 def test_views_of_all_data_sets_are_view_positions() -> None:
     written = ["PA", "ap_horizontal", "L", "LL", "Lateral", "XTABLE LATERAL", "nan", "Frontal"]
+    assert [view_of(cell) for cell in ("Postero-Anterior", "antero_posterior", "Axial")] == [
+        *("PA", "AP", "AXIAL"),
+    ]
     side = "LATERAL"
     assert [view_of(cell) for cell in written] == ["PA", "AP", side, side, side, side, None, None]
     table = Table(Path("t"), ("Frontal/Lateral", "AP/PA"), (("Frontal", "AP"), ("Lateral", "")))
@@ -34,16 +37,20 @@ def test_findings_in_a_cell_are_joined_or_a_list_of_python() -> None:
     assert names_in("['nodule ', 'nodule', 'COPD signs', '']") == ["nodule", "COPD signs"]
     assert names_in("[nodule, mass]") == ["nodule", "mass"]
     assert names_in("nan") == names_in("") == names_in("[]") == []
+    assert names_in("Mass, Nodule;edema") == ["Mass", "Nodule", "edema"]
+    assert names_in("Mass, left") == ["Mass, left"]
+    assert names_in("[{[]}]") == ["{[]}"]
+    assert names_in(r"['\ud800', 'a\d']") == [r"\ud800", r"a\d"]
     # Nothing of a cell is run.
     assert names_in("[__import__('os').abort()]")
 
 
 def test_ages_and_sexes() -> None:
-    assert [age_of(cell) for cell in ("058Y", "57.0", "018M", "3D", "", "x", "-1", "999")] == [
+    assert [age_of(cell) for cell in ("058Y", "57,0", "018M", "3D", "", "x", "-1", "999")] == [
         *(58, 57, 1, 0, None, None, None, None),
     ]
-    assert [sex_of(cell) for cell in ("Female", "m", "O", "Unknown", "")] == [
-        *("F", "M", "O", None, None),
+    assert [sex_of(cell) for cell in ("Female", "m", "O", "Mujer", "Unknown", "")] == [
+        *("F", "M", "O", "F", None, None),
     ]
 
 

@@ -219,7 +219,7 @@ def test_links_to_folders_are_listed_and_not_followed(images: Path) -> None:
 
 
 def test_files_of_other_kinds_are_listed_unless_a_row_or_a_table(images: Path) -> None:
-    for name in ("notes.txt", "scan.tiff", "deep/1.2.840.113619", "boxes.csv", "table.csv"):
+    for name in ("notes.txt", "scan.nii", "deep/1.2.840.113619", "boxes.csv", "table.csv"):
         (images / name).write_text("image,finding,x,y,width,height\n")
     (images / "table.csv").write_text(
         "image,patient,findings\na.png,1,\nb.jpg,2,\nc.dcm,3,\ndeep/1.2.840.113619,4,\n"
@@ -234,7 +234,7 @@ def test_files_of_other_kinds_are_listed_unless_a_row_or_a_table(images: Path) -
     assert [row.image for row in rows] == ["a.png", "b.jpg", "c.dcm", "deep/1.2.840.113619"]
     assert [(skip.image, skip.code) for skip in skipped] == [
         ("notes.txt", "file-unsupported"),
-        ("scan.tiff", "file-unsupported"),
+        ("scan.nii", "file-unsupported"),
     ]
 
 

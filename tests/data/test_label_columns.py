@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thorax.data.label_columns import LabelTable, joined_labels, read_labels
+from thorax.data.label_columns import MOST_FINDINGS, LabelTable, joined_labels, read_labels
 from thorax.data.samples import ReadOptions
 from thorax.data.table import read_table
 from thorax.errors import DataError
@@ -149,3 +149,46 @@ def test_a_vocabulary_says_what_a_table_could_have_named(tmp_path: Path) -> None
     assert codes(mild) == ["finding-not-taken", "finding-unnamed"]
     assert "'Masss' (close to Mass)" in mild.warnings[0].message
     assert mild.rows[0].tolist() == [-1, 1]
+
+
+def test_joined_findings_are_names_and_not_numbers_or_text(tmp_path: Path) -> None:
+    for cells, code in (
+        (("1", "0"), "label-number"),
+        (("word " * 40, "Mass"), "label-text"),
+        ([f"sign {number}" for number in range(MOST_FINDINGS + 1)], "label-count"),
+    ):
+        rows = "".join(f"{number},{cell}\n" for number, cell in enumerate(cells))
+        with pytest.raises(DataError, match=f"{code}: labels.csv, column 'label'"):
+            read(tmp_path, f"image,label\n{rows}")
+
+
+def test_what_is_not_read_beside_joined_findings_is_told(tmp_path: Path) -> None:
+    labels = read(tmp_path, 'image,labels,Edema,Age\na,"Mass, of rib",1,40\nb,Hernia,0,41\n')
+    assert labels.label_set.findings == ("Hernia", "Mass, of rib")
+    assert codes(labels) == ["finding-joined", "column-not-taken"]
+    assert "'Edema' were not read" in labels.warnings[1].message
+    # A built-in set that has all the names may have others.
+    labels = read(tmp_path, "image,labels\na,Mass\n")
+    assert (labels.label_set, codes(labels)) == (NIH14, ["finding-unnamed"])
+
+
+def test_columns_that_pandas_has_named_are_told_from_findings(tmp_path: Path) -> None:
+    labels = read(tmp_path, "Unnamed: 0.1,Unnamed: 0,image,Edema,T.1\n0,0,a,1,1\n1,1,b,0,1\n")
+    assert labels.label_set.findings == ("Edema", "T.1")
+    with pytest.raises(DataError, match=r"table-column-twice.*'Edema\.1'"):
+        read(tmp_path, "image,Edema,Edema.1\na,1,0\n")
+
+
+def test_a_blank_cell_of_joined_findings_is_what_is_asked_for(tmp_path: Path) -> None:
+    text = "image,labels\na,Foo\nb,nan\nc,No Finding\n"
+    for blank, value in ((None, 0), ("negative", 0), ("unknown", -1)):
+        labels = read(tmp_path, text, blank=blank)
+        assert [row.tolist() for row in labels.rows] == [[1], [value], [0]]
+        assert labels.conventions == (
+            f"a blank cell of findings is {blank or 'negative'}: 1 cells",
+        )
+
+
+def test_a_misspelt_column_of_a_table_without_findings_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"table-column-missing.*'Edema' is close to Edemma"):
+        read(tmp_path, "image,Edema\na,1\n", findings=LabelSet("custom", ("Edemma",)))

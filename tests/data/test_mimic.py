@@ -1,5 +1,6 @@
 """MIMIC-CXR-JPG's three tables, and one joined of them, say the same."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,18 @@ def test_an_image_in_no_split_is_left_out(source: Path) -> None:
     read = mimic.read(source, labels=source / "mimic-cxr-2.0.0-chexpert.csv.gz", split=split)
     assert [one.split for one in read.rows] == ["train"]
     assert list(reasons(read).values()).count("split-missing") == 3
+
+
+@pytest.mark.parametrize("table", ["chexpert", "split"])
+def test_a_study_or_an_image_of_two_rows_is_refused(source: Path, table: str) -> None:
+    path = source / f"mimic-cxr-2.0.0-{table}.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    save(path, *lines, lines[1].replace("train", "test"))
+    with pytest.raises(DataError, match=r"label-twice.*in rows 1 and \d"):
+        mimic.read(source, labels=source / "mimic-cxr-2.0.0-chexpert.csv.gz")
+
+
+def test_labels_of_no_study_leave_no_image(source: Path) -> None:
+    labels = save(source / "labels.csv", "subject_id,study_id," + ",".join(COLUMNS))
+    with pytest.raises(DataError, match="source-empty"):
+        mimic.read(source, labels=labels, metadata=source / "mimic-cxr-2.0.0-metadata.csv.gz")

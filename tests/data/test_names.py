@@ -1,5 +1,6 @@
 """Names of images are matched by the ends of their paths, and never guessed."""
 
+import tracemalloc
 import unicodedata
 
 import pytest
@@ -70,3 +71,11 @@ def test_parts_and_endings() -> None:
     assert [without_ending(name) for name in ("a.dcm.gz", ".png", "1.2.3", "a.JPEG")] == [
         *("a", ".png", "1.2.3", "a"),
     ]
+
+
+def test_a_name_of_many_folders_is_held_once() -> None:
+    deep = [f"{'a/' * 3000}{number}.png" for number in range(40)]
+    tracemalloc.start()
+    assert NameIndex(deep).find(f"b/{deep[7]}") == (7,)
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()

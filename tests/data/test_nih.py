@@ -212,3 +212,12 @@ def test_lists_and_tables_that_are_pipes_are_not_waited_for(source: Path) -> Non
     ):
         with pytest.raises(DataError, match=r"table-missing.*pipe\.csv"):
             read()
+
+
+def test_an_image_in_two_splits_is_refused(source: Path) -> None:
+    (source / "train_val_list.txt").write_text("".join(f"{stem}.png\n" for stem in STEMS))
+    (source / "test_list.txt").write_text(f"{STEMS[3]}.png\n")
+    (source / "s.csv").write_text(f"image,split\n{STEMS[0]}.png,train\n{STEMS[0]}.png,test\n")
+    for split in (source, source / "s.csv"):
+        with pytest.raises(DataError, match="split-twice"):
+            nih.rows(source / "images", labels=source / "labels.csv", split=split)

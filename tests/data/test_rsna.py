@@ -57,7 +57,11 @@ def test_classes_tell_the_abnormal_from_the_normal(source: Path) -> None:
         (LABELS, (*CLASSES[:5], "00704310,Normal"), "label-conflict"),
         (LABELS, (*CLASSES[:5], "00704310,Healthy"), "class-unknown"),
         (LABELS, CLASSES[:5], "class-missing"),
+        (LABELS, (*CLASSES, "00313ee0,No Lung Opacity / Not Normal"), "label-conflict"),
         ((*LABELS[:5], "00704310,1,2,,4,1"), CLASSES, "table-number"),
+        ((*LABELS[:5], "00704310,1,2,0,4,1"), CLASSES, "box-empty"),
+        ((*LABELS[:5], "00704310,,,,,"), CLASSES, "label-value"),
+        ((*LABELS[:5], "00704310,,,,,-1"), CLASSES, "label-value"),
     ],
 )
 def test_tables_that_contradict_each_other_are_refused(
@@ -68,3 +72,13 @@ def test_tables_that_contradict_each_other_are_refused(
     with pytest.raises(DataError) as caught:
         rsna.read(source / "images", labels=source / "labels.csv", classes=source / "classes.csv")
     assert caught.value.code == code
+
+
+def test_a_split_column_of_the_users_own_counts(source: Path) -> None:
+    lines = [f"{line},{'test' if '0043' in line else 'train'}" for line in LABELS[1:]]
+    table = save(source / "labels.csv", f"{LABELS[0]},split", *lines)
+    read = rsna.read(source / "images", labels=table)
+    assert [one.split for one in read.rows] == ["train", "train", "test", "train"]
+    save(table, f"{LABELS[0]},split", *lines, f"{LABELS[3]},train")
+    with pytest.raises(DataError, match="split-twice"):
+        rsna.read(source / "images", labels=table)

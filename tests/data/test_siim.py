@@ -58,9 +58,17 @@ def test_images_are_counted_once_and_masks_all(tmp_path: Path) -> None:
     assert [one.patient for one in read.rows] == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("mask", ["1", "1 -2", "a b", "5 0", "1048576 1", "1 2 3"])
+@pytest.mark.parametrize("mask", ["", "nan", "1", "1 -2", "a b", "5 0", "1048576 1", "1 2 3"])
 def test_a_mask_that_is_none_is_refused(tmp_path: Path, mask: str) -> None:
     touch(tmp_path, f"{UIDS[0]}.dcm")
     table = save(tmp_path / "t.csv", LABELS[0], f"{UIDS[0]},{mask}")
     with pytest.raises(DataError, match=r"mask-damaged.*t\.csv, row 1"):
         siim.read(tmp_path, labels=table)
+
+
+def test_a_split_column_of_the_users_own_counts(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{uid}.dcm" for uid in UIDS))
+    splits = ("train", "val", "val", "test")
+    lines = [f"{line},{split}" for line, split in zip(LABELS[1:], splits, strict=True)]
+    read = siim.read(tmp_path, labels=save(tmp_path / "t.csv", f"{LABELS[0]},split", *lines))
+    assert [one.split for one in read.rows] == ["train", "val", "test"]

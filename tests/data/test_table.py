@@ -207,3 +207,24 @@ def test_a_table_that_was_cut_off_is_refused_and_not_filled_up(tmp_path: Path) -
     # What spreadsheets leave out at the end of a line is empty.
     (tmp_path / "short.csv").write_text(whole.replace(",AP,Nodule", ""))
     assert read_table(tmp_path / "short.csv").rows[1] == ("b.png", "2", "", "")
+
+
+def test_a_quote_that_is_not_closed_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('a,b\n"1,2\n' + "3,4\n" * 40_000)
+    with pytest.raises(DataError, match=r"table-damaged.*a quote that is not closed"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"PK\x03\x04\x14\0\6\0", "xlsx.*CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "xls.*CSV UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+    ],
+)
+def test_what_people_give_for_a_table_is_named(tmp_path: Path, content: bytes, advice: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=f"table-damaged.*{advice}"):
+        read_table(tmp_path / "t.csv")

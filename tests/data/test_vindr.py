@@ -105,3 +105,26 @@ def test_a_reader_twice_and_an_empty_box_are_refused(source: Path) -> None:
     save(source / "train.csv", *BOXES, "9a5094b2563a1ef3,Cardiomegaly,3,R8,5,5,5,6")
     with pytest.raises(DataError, match="box-empty"):
         vindr.read(source / "images", labels=[source / "train.csv"])
+    save(source / "labels_train.csv", LABELS[0], "50a418190bc3fb1e,R1,,0,0,0,0,0")
+    with pytest.raises(DataError, match=r"label-value.*'Aortic enlargement' is ''"):
+        vindr.read(source / "images", labels=[source / "labels_train.csv"])
+    flat = "9a5094b2563a1ef3,Cardiomegaly,3,R8,5,5,6,6,2080,0"
+    save(source / "resized.csv", f"{BOXES[0]},width,height", flat)
+    with pytest.raises(DataError, match=r"box-empty.*an image of 2080 x 0"):
+        vindr.read(source / "images", labels=[source / "resized.csv"])
+
+
+def test_a_split_column_of_the_users_own_counts(source: Path) -> None:
+    lines = [f"{line},{'val' if line.startswith('9a') else 'train'}" for line in BOXES[1:]]
+    save(source / "train.csv", f"{BOXES[0]},split", *lines)
+    read = vindr.read(source / "images", labels=[source / "train.csv"])
+    assert [one.split for one in read.rows] == ["train", "val", "train"]
+
+
+def test_boxes_of_images_that_no_label_is_of_are_told(source: Path) -> None:
+    save(source / "boxes.csv", *BOXES, "0000,Cardiomegaly,3,R8,5,5,6,6")
+    read = vindr.read(
+        source / "images", labels=[source / "labels_train.csv"], boxes=[source / "boxes.csv"]
+    )
+    (note,) = read.warnings
+    assert (note.code, "'0000'" in note.message) == ("box-without-image", True)

@@ -372,3 +372,23 @@ def test_joined_findings_of_any_names_are_scored(tmp_path: Path) -> None:
     given = _write(tmp_path, "p.csv", "image,Zebra\na,.9\nb,.1\n")
     result = score(given, labels, options=ReadOptions(), samples=50)
     assert _values(result) == {"zebra": 1.0}
+
+
+def test_rows_of_separators_alone_end_a_table_of_a_spreadsheet(tmp_path: Path) -> None:
+    assert _values(_score(tmp_path, PREDICTIONS + ",,\n", LABELS + ",,,\n,,,\n")) == _values(
+        _score(tmp_path)
+    )
+
+
+def test_two_columns_of_a_finding_are_never_chosen_from_silently(tmp_path: Path) -> None:
+    labels = "image,Mass,Mass,Hernia\na.png,1,0,1\nb.png,0,1,0\n"
+    with pytest.raises(DataError, match=r"table-column-twice.*Mass"):
+        _score(tmp_path, "image,Mass\na.png,1\nb.png,0\n", labels)
+    assert _values(_score(tmp_path, "image,Hernia\na.png,1\nb.png,0\n", labels)) == {"Hernia": 1}
+    both = _score(tmp_path, PREDICTIONS.replace("Image Index,prob_Effusion", "image,Mass"))
+    assert both.ignored == ("Mass",)
+
+
+def test_labels_that_are_joined_are_names(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"label-number: l\.csv, column 'label'"):
+        _score(tmp_path, labels="image,label\na.png,1\n")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from thorax.data.columns import image_column
+from thorax.data.columns import SPLIT, image_column
 from thorax.data.files import locate, search
 from thorax.data.folder import CHEXPERT_PATIENT, describe, patients_in
 from thorax.data.label_columns import read_labels
@@ -39,6 +39,7 @@ def read(
     if options.findings is None:
         options = replace(options, findings=CHEXPERT)
     rows: list[Sample] = []
+    own = False
     conventions: dict[str, None] = {}
     warnings: list[Note] = []
     for path in labels:
@@ -46,12 +47,19 @@ def read(
         label_table = read_labels(table, options)
         names = [cells[image_column(table)] for cells in table.rows]
         described = describe(table, names, _patients(table, names), label_table.rows)
-        rows += [replace(row, split=_split(row.image), view=_view(row)) for row in described]
+        has_splits = table.find(SPLIT) is not None
+        own = own or has_splits
+        rows += [
+            replace(row, split=row.split if has_splits else _split(row.image), view=_view(row))
+            for row in described
+        ]
         conventions |= dict.fromkeys(label_table.conventions)
         warnings += label_table.warnings
     located = locate(rows, search(images), labels[0], others=labels[1:], views=options.views)
     placed = located.rows
-    if {row.split for row in placed} <= {"train", None}:
+    if own:
+        conventions["splits are those of the split column"] = None
+    elif {row.split for row in placed} <= {"train", None}:
         placed = tuple(replace(row, split=None) for row in placed)
         conventions["only images of train: val and test are drawn from them by patient"] = None
     else:
@@ -83,6 +91,9 @@ def _view(row: Sample) -> str | None:
 
 
 def _split(name: str) -> str | None:
-    """Return the split of CheXpert's folder that a path leads through."""
+    """Return the split of CheXpert's folder that a path leads through.
+
+    That is the last of such a name: the data set itself may lie in a folder called test.
+    """
     folders = [_SPLITS[part.lower()] for part in name_parts(name)[:-1] if part.lower() in _SPLITS]
-    return folders[0] if folders else None
+    return folders[-1] if folders else None

@@ -1,20 +1,22 @@
 """Names of the columns that say something of an image, and what their cells say."""
 
-import ast
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from thorax.data.table import Table, column_key
 from thorax.errors import DataError
+from thorax.labels import is_no_finding, known_finding
 
 IMAGE: Final = (
     *("Image Index", "image", "image id", "image name", "image path", "file path", "file name"),
-    *("file", "path", "dicom id", "sop instance uid", "image uid", "uid", "id"),
+    *("file", "path", "path to image", "img", "img name", "img path", "dicom id"),
+    *("sop instance uid", "image uid", "uid", "id"),
 )
 """Of the image itself, the first that a table has counts."""
-PATIENT: Final = ("patient", "patient id", "subject", "subject id")
+PATIENT: Final = ("patient", "patient id", "subject", "subject id", "deid patient id")
 JOINED: Final = ("Finding Labels", "findings", "labels", "finding", "label")
 """Of all findings of an image in one cell."""
 SPLIT: Final = ("split", "fold", "subset", "partition")
@@ -29,9 +31,19 @@ ABOUT: Final = frozenset(
         column_key,
         (
             *(*IMAGE, *PATIENT, *JOINED, *SPLIT, *VIEW, *PROJECTION, *AGE, *SEX, *BOX),
-            *("", "index", "unnamed 0", "Follow-up #", "rows", "columns", "study", "study id"),
+            *("", "index", "Follow-up #", "rows", "columns", "study", "study id"),
             *("study date", "study time", "series", "series id", "report", "report id", "reader"),
-            *("rad id", "folder", "dataset", "source", "weight", "height cm", "modality"),
+            *(
+                "path to dcm",
+                "patient report date order",
+                "rad id",
+                "folder",
+                "dataset",
+                "source",
+                "weight",
+                "height cm",
+                "modality",
+            ),
             *("Image Dir", "StudyDate_DICOM", "PatientBirth", "PatientSex_DICOM", "Pediatric"),
             *("ViewPosition_DICOM", "MethodProjection", "MethodLabel", "Localizations"),
             *(
@@ -49,6 +61,8 @@ ABOUT: Final = frozenset(
     )
 )
 """Keys of columns that are no finding."""
+_UNNAMED: Final = re.compile(r"unnamed\d+")
+"""Key of a column that pandas has named, such as the index of a table that was saved twice."""
 
 _VIEWS: Final = {
     **{view: view for view in ("PA", "AP", "RLD", "LLD", "RLO", "LLO", "RAO", "LAO", "RPO", "LPO")},
@@ -58,20 +72,36 @@ _VIEWS: Final = {
     **dict.fromkeys(
         ("AP HORIZONTAL", "AP SUPINE", "AP ERECT", "AP SEMI ERECT", "AP PORTABLE"), "AP"
     ),
-    "PA ERECT": "PA",
+    **dict.fromkeys(("PA ERECT", "POSTEROANTERIOR", "POSTERO ANTERIOR"), "PA"),
+    **dict.fromkeys(("ANTEROPOSTERIOR", "ANTERO POSTERIOR"), "AP"),
+    **{plane: plane for plane in ("AXIAL", "CORONAL", "SAGITTAL")},
     **{view: view for view in ("AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "SWIMMERS")},
     **{view: view for view in ("OBLIQUE", "LORDOTIC", "AP LORDOTIC", "COSTAL", "EXCLUDE")},
 }
 """What View Position (0018,5101) and tables of data sets call views; all but PA and AP are of
 another direction."""
 
-_NO_VIEW: Final = frozenset({"", "nan", "na", "none", "null", "unknown", "unk", "frontal"})
+_QUOTED: Final = re.compile(r"""\"([^\"]*)\"|'([^']*)'""")
+_COMMAS: Final = re.compile("[,;]")
+
+_NO_VIEW: Final = frozenset(
+    ("", "nan", "na", "none", "null", "unknown", "unk", "frontal", "frontal view")
+)
 
 _SPLIT_NAMES: Final = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
     "": None,
+}
+
+
+_SEXES: Final = {
+    **dict.fromkeys(("f", "female", "woman", "w", "weiblich", "frau", "femme", "mujer"), "F"),
+    **dict.fromkeys(("femenino", "femminile", "féminin", "girl"), "F"),
+    **dict.fromkeys(("m", "male", "man", "männlich", "mann", "homme", "hombre"), "M"),
+    **dict.fromkeys(("masculino", "maschile", "masculin", "boy"), "M"),
+    **dict.fromkeys(("o", "other", "divers"), "O"),
 }
 
 
@@ -142,20 +172,24 @@ def strange_views(table: Table) -> list[str]:
 def names_in(cell: str) -> Sequence[str]:
     """Return the findings of a cell: joined by `|`, or a list as Python writes it.
 
+    Commas and semicolons join them too where all that stands between is known for a finding.
+
     Example:
         >>> names_in("Mass|Edema"), names_in("['nodule ', 'nodule', 'COPD signs']"), names_in("nan")
         (['Mass', 'Edema'], ['nodule', 'COPD signs'], [])
     """
     text = cell.strip()
-    parts: Sequence[object] = text.split("|")
+    parts = text.split("|")
     if text.startswith("[") and text.endswith("]"):
-        try:
-            parts = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            parts = text[1:-1].split(",")
+        quoted = [double or single for double, single in _QUOTED.findall(text)]
+        parts = quoted or text[1:-1].split(",")
     elif text.lower() in ("nan", "none", "na", "null"):
-        parts = ()
-    names = (part.strip(" '\"") for part in parts if isinstance(part, str))
+        parts = []
+    elif len(parts) == 1 and _COMMAS.search(text):
+        pieces = [piece for piece in _COMMAS.split(text) if piece.strip()]
+        if all(known_finding(piece) is not None or is_no_finding(piece) for piece in pieces):
+            parts = pieces
+    names = (part.strip(" '\"") for part in parts)
     return list(dict.fromkeys(filter(None, names)))
 
 
@@ -169,20 +203,23 @@ def age_of(cell: str) -> int | None:
     text = cell.strip().upper()
     divisor = {"Y": 1.0, "M": 12.0, "W": 52.18, "D": 365.25}.get(text[-1:], 1.0)
     try:
-        years = float(text.rstrip("YMWD")) / divisor
+        years = float(text.rstrip("YMWD").replace(",", ".")) / divisor
     except ValueError:
         return None
     return int(years) if 0 <= years < 150 else None
 
 
 def sex_of(cell: str) -> str | None:
-    """Return F, M or O as Patient's Sex (0010,0040) has them; None of anything else."""
-    letter = cell.strip()[:1].upper()
-    return letter if letter in ("F", "M", "O") else None
+    """Return F, M or O as Patient's Sex (0010,0040) has them; None of anything else.
+
+    Only words that are known: the first letter of `mujer` is that of `male`.
+    """
+    return _SEXES.get(unicodedata.normalize("NFC", cell.strip()).casefold())
 
 
 def finding_columns(table: Table) -> Iterator[int]:
     """Yield the columns that say nothing of an image but what is found in it."""
     for column, name in enumerate(table.columns):
-        if column_key(name) not in ABOUT:
+        key = column_key(name)
+        if key not in ABOUT and not _UNNAMED.fullmatch(key):
             yield column

@@ -159,6 +159,24 @@ def row_name(table: Table, row: int) -> str:
     return f"{table.path.name}, row {row + 1}"
 
 
+def splits_in(table: Table, image: int) -> dict[str, str | None]:
+    """Return the split of each image in a table of several rows an image; nothing if it has none.
+
+    Raises:
+        DataError: `split-unknown`, or `split-twice` for an image whose rows are in several.
+    """
+    column = table.find(SPLIT)
+    splits: dict[str, str | None] = {}
+    for number, cells in enumerate(() if column is None else table.rows):
+        split = split_of(cells[column or 0], row_name(table, number))
+        if splits.setdefault(cells[image], split) != split:
+            raise DataError(
+                "split-twice",
+                f"{row_name(table, number)}: {cells[image]!r} is in another split before; keep one",
+            )
+    return splits
+
+
 def _patients(table: Table, image: int, pattern: str | None) -> list[str]:
     if pattern == HEADER:
         return [""] * len(table.rows)
@@ -211,7 +229,7 @@ def boxes_by_row(
         DataError: `image-ambiguous` for boxes that may be of several rows.
     """
     index = NameIndex(names if boxes else ())
-    lesions: dict[int, tuple[Box, ...]] = {}
+    lesions: dict[int, list[Box]] = {}
     strangers = []
     for name, found in boxes.items():
         matches = index.find(name)
@@ -222,17 +240,24 @@ def boxes_by_row(
                 "name the images alike in both tables",
             )
         if matches:
-            lesions[matches[0]] = (*lesions.get(matches[0], ()), *found)
+            lesions.setdefault(matches[0], []).extend(found)
         else:
             strangers.append(name)
-    if not strangers or table is None:
-        return lesions, []
-    note = Note(
-        "box-without-image",
-        f"{table.name} has boxes of {len(strangers):,} images that the labels do not name, "
-        f"{strangers[0]!r} first",
-    )
-    return lesions, [note]
+    by_row = {row: tuple(found) for row, found in lesions.items()}
+    return by_row, [] if table is None else boxes_without_image(strangers, table)
+
+
+def boxes_without_image(images: Sequence[str], table: Path) -> list[Note]:
+    """Return what is to be said of images that only a table of boxes names."""
+    if not images:
+        return []
+    return [
+        Note(
+            "box-without-image",
+            f"{table.name} has boxes of {len(images):,} images that the labels do not name, "
+            f"{images[0]!r} first",
+        )
+    ]
 
 
 def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
@@ -240,6 +265,19 @@ def _boxes(path: Path, label_set: LabelSet) -> dict[str, list[Box]]:
     image, finding = table.need(IMAGE), table.need(("finding", "Finding Label", "label"))
     edges = [table.need((name,)) for name in ("x", "y", "width", "height")]
     return read_boxes(table, label_set, image, finding, edges)
+
+
+def require_box(table: Table, row: int, width: float, height: float, what: str = "a box") -> None:
+    """Refuse a box, or what a row says of the image that it was drawn on, of no pixels.
+
+    Raises:
+        DataError: `box-empty`.
+    """
+    if width <= 0 or height <= 0:
+        raise DataError(
+            "box-empty",
+            f"{row_name(table, row)}: {what} of {width} x {height} pixels; both must be above 0",
+        )
 
 
 def read_boxes(
@@ -255,11 +293,7 @@ def read_boxes(
     found: dict[str, list[Box]] = {}
     for number, cells in enumerate(table.rows):
         x, y, width, height = (table.number(number, column) for column in edges)
-        if width <= 0 or height <= 0:
-            raise DataError(
-                "box-empty",
-                f"{table.path.name} has a box of {width} x {height} pixels; both must be above 0",
-            )
+        require_box(table, number, width, height)
         name = label_set.findings[label_set.index(cells[finding])]
         found.setdefault(cells[image], []).append(Box(name, x, y, width, height))
     return found

@@ -1,8 +1,10 @@
 """Labels of a table: which columns are findings, and what their cells become."""
 
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -24,10 +26,12 @@ from thorax.labels import (
     known_finding,
     label_value,
     misspelt,
+    nearest,
     set_of,
     with_point,
 )
 
+_AGAIN: Final = re.compile(r"(.+)\.\d+")
 _UNCERTAIN: Final[Mapping[Uncertain, int]] = {
     "ones": POSITIVE,
     "zeros": NEGATIVE,
@@ -36,6 +40,10 @@ _UNCERTAIN: Final[Mapping[Uncertain, int]] = {
 _SAY_NOTHING: Final = frozenset({"normal", "exclude", "unchanged", "suboptimal study"})
 """Labels of PadChest that name no finding."""
 _SHOWN: Final = 20
+LONGEST_NAME: Final = 120
+"""Characters of a joined finding; PadChest's longest has 46."""
+MOST_FINDINGS: Final = 2_000
+"""That a table may name; PadChest names 193."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,83 @@ def read_labels(table: Table, options: ReadOptions) -> LabelTable:
 
     Raises:
         DataError: `table-column-missing` without either, `table-column-twice`, `label-value`,
-            `table-number`, or `label-unknown` for a joined finding that an asked-for set lacks.
+            `table-number`, `label-number`, `label-count`, or `label-unknown` for a joined finding
+            that an asked-for set lacks.
     """
     joined = table.find(JOINED)
     if joined is not None:
-        return joined_labels([names_in(cells[joined]) for cells in table.rows], options, table)
+        rows = [names_in(cells[joined]) for cells in table.rows]
+        require_names(chain.from_iterable(rows), table, joined)
+        labels = joined_labels(rows, options, table)
+        blank = [number for number, names in enumerate(rows) if not names]
+        if options.blank == "unknown":
+            for number in blank:
+                labels.rows[number][:] = UNKNOWN
+        said = f"a blank cell of findings is {options.blank or 'negative'}: {len(blank):,} cells"
+        return replace(
+            labels,
+            conventions=(said,) if blank else (),
+            warnings=(*labels.warnings, *_beside(table, joined, options)),
+        )
     return _column_labels(table, options)
+
+
+def require_names(names: Iterable[str], table: Table, column: int) -> None:
+    """Refuse a column of joined findings that holds something else.
+
+    Raises:
+        DataError: `label-number` for numbers: the column is of one finding, but not named for it;
+            `label-text`; `label-count` for more names than a table of findings has.
+    """
+    unique: set[str] = set()
+    where = f"{table.path.name}, column {table.columns[column]!r}"
+    for name in names:
+        unique.add(name)
+        if _is_number(name):
+            raise DataError(
+                "label-number",
+                f"{where} holds {name!r} where names of findings are joined by |; rename a column "
+                "of 1 and 0 to the finding that it is of",
+            )
+        if len(name) > LONGEST_NAME:
+            raise DataError(
+                "label-text",
+                f"{where} holds a name of {len(name):,} characters, {name[:40]!r}...; allowed are "
+                f"{LONGEST_NAME}: join findings by |, or rename a column of text",
+            )
+        if len(unique) > MOST_FINDINGS:
+            raise _too_many(where)
+
+
+def _too_many(where: str) -> DataError:
+    return DataError(
+        "label-count",
+        f"{where} names more than {MOST_FINDINGS:,} findings, the most that are read; rename a "
+        "column of text, or leave it out",
+    )
+
+
+def _beside(table: Table, joined: int, options: ReadOptions) -> list[Note]:
+    """Return what is to be said of columns of findings in a table that has them joined too."""
+    others = [
+        table.columns[column]
+        for column in finding_columns(table)
+        if known_finding(table.columns[column]) is not None
+        or (
+            options.findings is not None
+            and options.findings.find(table.columns[column]) is not None
+        )
+    ]
+    if not others:
+        return []
+    return [
+        Note(
+            "column-not-taken",
+            f"labels are those that {table.columns[joined]!r} of {table.path.name} joins; its "
+            f"columns {', '.join(map(repr, others[:_SHOWN]))} were not read: rename that column "
+            "to read them in its place",
+        )
+    ]
 
 
 def joined_labels(
@@ -111,6 +190,7 @@ def joined_labels(
     warnings: list[Note] = []
     if options.findings is None and vocabulary is None:
         warnings += _misspelt(names)
+        warnings += _in_one(names)
     if foreign:
         warnings.append(_not_taken(list(foreign), label_set, "findings"))
     silent = [
@@ -121,7 +201,7 @@ def joined_labels(
     if silent:
         findings = [label_set.findings[place] for place in silent]
         warnings.append(unlabelled(findings, table.path.name))
-    if options.findings is not None and vocabulary is None and not options.strict:
+    if vocabulary is None and not options.strict:
         named = {label_set.find(name) for name in names}
         unnamed = [name for k, name in enumerate(label_set.findings) if k not in named]
         warnings += [_unnamed(unnamed, table)] if unnamed else []
@@ -141,8 +221,8 @@ def _unnamed(findings: Sequence[str], table: Table) -> Note:
     return Note(
         "finding-unnamed",
         f"no row of {table.path.name} names {len(findings)} of the findings, which were taken for "
-        f"negative in every image: {', '.join(findings[:_SHOWN])}; leave out of --findings what "
-        "the table could not have named",
+        f"negative in every image: {', '.join(findings[:_SHOWN])}; name with --findings what the "
+        "table could have named",
     )
 
 
@@ -187,7 +267,12 @@ def _column_labels(table: Table, options: ReadOptions) -> LabelTable:
     columns = label_columns(table, options.findings)
     if not columns:
         known = options.findings.findings if options.findings else ("Cardiomegaly", "Nodule", "...")
-        table.need(JOINED, f"or give one column a finding ({', '.join(known)})")
+        others = {name: nearest(name, known) for name in table.columns[:_SHOWN]}
+        near = [f"{name!r} is close to {finding}" for name, finding in others.items() if finding]
+        told = ": ".join((f"or give one column a finding ({', '.join(known)})", *near[:1]))
+        table.need(JOINED, told)
+    if len(columns) > MOST_FINDINGS:
+        raise _too_many(table.path.name)
     label_set = options.findings or _set_of_columns(table, columns)
     places = _places(table, columns, label_set)
     blank, uncertain = blank_of(table.columns, options.blank), _UNCERTAIN[options.uncertain]
@@ -222,7 +307,10 @@ def _set_of_columns(table: Table, columns: Sequence[int]) -> LabelSet:
     """
     seen: dict[str, str] = {}
     for name in (table.columns[column] for column in columns):
-        other = seen.setdefault(column_key(name), name)
+        # pandas calls the second column of a name `Edema.1`.
+        again = _AGAIN.fullmatch(name)
+        key = column_key(again[1] if again and column_key(again[1]) in seen else name)
+        other = seen.setdefault(key, name)
         if other is not name:
             raise DataError(
                 "table-column-twice",
@@ -354,6 +442,19 @@ def _misspelt(names: Iterable[str]) -> Iterable[Note]:
             )
 
 
+def _in_one(names: Iterable[str]) -> Iterable[Note]:
+    """Yield what is to be said of names that seem to be several."""
+    for name in names:
+        parts = [part.strip() for part in re.split("[,;]", name)]
+        known = next((part for part in parts if known_finding(part) is not None), None)
+        if len(parts) > 1 and known:
+            yield Note(
+                "finding-joined",
+                f"{name!r} holds the finding {known} and was taken for one finding; join findings "
+                "by |",
+            )
+
+
 def _not_taken(names: Sequence[str], label_set: LabelSet, what: str) -> Note:
     near = {name: label_set.findings[k] for name in names for k in _near(name, label_set)}
     listed = ", ".join(
@@ -378,10 +479,11 @@ def _about_columns(
     table: Table, columns: Sequence[int], label_set: LabelSet, options: ReadOptions
 ) -> list[Note]:
     notes: list[Note] = []
+    taken = set(columns)
     others = [
         table.columns[column]
         for column in finding_columns(table)
-        if column not in columns and not is_no_finding(table.columns[column])
+        if column not in taken and not is_no_finding(table.columns[column])
     ]
     if options.findings is None:
         notes += _misspelt(table.columns[column] for column in columns)

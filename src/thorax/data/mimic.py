@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from thorax.data.columns import PATIENT, SPLIT, VIEW, split_of
 from thorax.data.files import locate, search
 from thorax.data.folder import describe, row_name
@@ -16,7 +18,7 @@ from thorax.data.label_columns import LabelTable, read_labels
 from thorax.data.samples import AS_ITS_TABLES_SAY, ReadOptions, Sample, Skipped, Source
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError
-from thorax.labels import MIMIC
+from thorax.labels import MIMIC, UNKNOWN
 
 _IMAGE: Final = ("dicom_id", "path", "image", "file path")
 _STUDY: Final = ("study_id",)
@@ -44,7 +46,8 @@ def read(
     `files.locate` leaves out.
 
     Raises:
-        DataError: `mimic-metadata` without a table of images, or as `files.locate`.
+        DataError: `mimic-metadata` without a table of images, `label-twice` for a study or image
+            that two rows of one table are of, or as `files.locate`.
     """
     if options.findings is None:
         options = replace(options, findings=MIMIC)
@@ -94,13 +97,14 @@ def _rows(
     label_rows: list[int | None] = list(range(len(image_table.rows)))
     if image_table is not table:
         study, own = table.need(_STUDY), image_table.need(_STUDY)
-        by_study = {cells[study]: number for number, cells in enumerate(table.rows)}
+        by_study = _row_of_each(table, study)
         label_rows = [by_study.get(cells[own]) for cells in image_table.rows]
+    unlabelled = np.full(len(label_table.label_set), UNKNOWN, np.int8)
     described = describe(
         image_table,
         [cells[image] for cells in image_table.rows],
         [cells[patient] for cells in image_table.rows],
-        [label_table.rows[number or 0] for number in label_rows],
+        [unlabelled if number is None else label_table.rows[number] for number in label_rows],
     )
     unsaid = image_table.find(VIEW) is not None and options.views == "frontal"
     rows: list[Sample | Skipped] = []
@@ -116,12 +120,30 @@ def _rows(
     return rows
 
 
+def _row_of_each(table: Table, column: int) -> dict[str, int]:
+    """Return the row of each study or image that a column names.
+
+    Raises:
+        DataError: `label-twice` for one that two rows name.
+    """
+    rows: dict[str, int] = {}
+    for number, cells in enumerate(table.rows):
+        other = rows.setdefault(cells[column], number)
+        if other != number:
+            raise DataError(
+                "label-twice",
+                f"{table.path.name} has {table.columns[column]} {cells[column]!r} twice, in rows "
+                f"{other + 1} and {number + 1}; keep one row of it",
+            )
+    return rows
+
+
 def _split(rows: list[Sample | Skipped], table: Table) -> list[Sample | Skipped]:
     """Return rows in the splits of a table, and which of them it does not have."""
     image, split = table.need(_IMAGE), table.need(SPLIT)
     splits = {
-        cells[image]: split_of(cells[split], row_name(table, number))
-        for number, cells in enumerate(table.rows)
+        name: split_of(table.rows[number][split], row_name(table, number))
+        for name, number in _row_of_each(table, image).items()
     }
     placed: list[Sample | Skipped] = []
     for row in rows:

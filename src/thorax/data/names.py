@@ -7,14 +7,17 @@ of the path: the match is the name with which most last parts agree, and more th
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import takewhile
+from heapq import nsmallest
+from itertools import pairwise, takewhile
 from typing import Final
 
 from thorax.files.csv_cells import harmless
+from thorax.images.kinds import ENDINGS
 
-_ENDING: Final = re.compile(r"(?i)(?<=.)\.(png|jpe?g|dcm|dicom|tiff?|bmp|webp|jp2|j2k)(\.gz)?$")
+_ENDING: Final = re.compile(rf"(?i)(?<=.)({'|'.join(map(re.escape, ENDINGS))})(\.gz)?$")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 
 
@@ -44,11 +47,13 @@ def _written(text: str) -> str:
 
 
 def _folded(part: str) -> str:
-    return part.casefold()
+    # The same text is the same object: a table may hold millions of parts.
+    folded = part.casefold()
+    return part if folded == part else folded
 
 
 def _stem(part: str) -> str:
-    return without_ending(part).casefold()
+    return _folded(without_ending(part))
 
 
 class NameIndex:
@@ -102,8 +107,7 @@ def _shared_folders(names: Sequence[tuple[str, ...]]) -> int:
     if not names:
         return 0
     first, last = min(names)[:-1], max(names)[:-1]
-    alike = (a == b for a, b in zip(first, last, strict=False))
-    return sum(takewhile(bool, alike))
+    return _alike(first, last)
 
 
 def _spelt(parts: tuple[str, ...], spelling: Callable[[str], str]) -> tuple[str, ...]:
@@ -113,23 +117,32 @@ def _spelt(parts: tuple[str, ...], spelling: Callable[[str], str]) -> tuple[str,
 
 
 class _Tails:
-    """Rows by the last parts of their names, one part or more; two rows where there are several."""
+    """Rows by the last parts of their names.
+
+    Sorted from the end, names that end alike are neighbours; each is held once, however deep it is.
+    """
 
     def __init__(self, names: Sequence[tuple[str, ...]], spelling: Callable[[str], str]) -> None:
-        self._rows: dict[str, tuple[int, ...]] = {}
-        self.distinct = True
-        for row, parts in enumerate(names):
-            spelt = _spelt(parts, spelling)
-            for start in range(len(spelt)):
-                tail = "/".join(spelt[start:])
-                rows = self._rows.get(tail, ())
-                self._rows[tail] = (*rows, row)[:2]
-                if rows and start == len(spelt) - 1:
-                    self.distinct = False
+        self._ends = sorted((_spelt(parts, spelling)[::-1], row) for row, parts in enumerate(names))
+        self.distinct = all(a[:1] != b[:1] for (a, _), (b, _) in pairwise(self._ends))
 
     def longest(self, parts: tuple[str, ...]) -> tuple[tuple[int, ...], int]:
-        """Return the rows of the longest tail that a name shares, and how many parts it has."""
-        for start in range(len(parts)):
-            if rows := self._rows.get("/".join(parts[start:])):
-                return rows, len(parts) - start
-        return (), 0
+        """Return the rows of the longest tail that a name shares, and how many parts it has.
+
+        Two rows where there are several.
+        """
+        end = parts[::-1]
+        place = bisect_left(self._ends, (end,))
+        beside = self._ends[max(0, place - 1) : place + 1]
+        depth = max((_alike(end, other) for other, _ in beside), default=0)
+        if not depth:
+            return (), 0
+        tail = end[:depth]
+        places = range(bisect_left(self._ends, (tail,)), len(self._ends))
+        same = takewhile(lambda name: name[0][:depth] == tail, (self._ends[k] for k in places))
+        return tuple(nsmallest(2, (row for _, row in same))), depth
+
+
+def _alike(first: Sequence[str], second: Sequence[str]) -> int:
+    """Return with how many parts two names begin alike."""
+    return sum(takewhile(bool, (a == b for a, b in zip(first, second, strict=False))))

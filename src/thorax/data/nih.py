@@ -1,6 +1,6 @@
 """ChestX-ray14 as the NIH Clinical Center gives it out (Wang et al., CVPR 2017)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -171,7 +171,7 @@ def _by_stem(listing: Search) -> dict[str, Path]:
 def _splits(path: Path) -> dict[str, str | None]:
     """Return the split of each image name without its ending; None stands for train or val."""
     if lists := _lists(path):
-        return {_stem(name): _LISTS[file.name] for file in lists for name in _names(file)}
+        return _listed(lists)
     table = read_table(path)
     image, split = table.need(IMAGE), table.need(SPLIT)
     splits: dict[str, str | None] = {}
@@ -181,7 +181,29 @@ def _splits(path: Path) -> dict[str, str | None]:
             raise DataError(
                 "split-unknown", f"{where}: split is empty; allowed are train, val, test"
             )
-        splits[_stem(cells[image])] = split_of(cells[split], where)
+        found = split_of(cells[split], where)
+        if splits.setdefault(_stem(cells[image]), found) != found:
+            raise DataError(
+                "split-twice", f"{where}: its image is in another split before; keep one row of it"
+            )
+    return splits
+
+
+def _listed(lists: Sequence[Path]) -> dict[str, str | None]:
+    """Return the split of each image of NIH's lists.
+
+    Raises:
+        DataError: `split-twice` for an image that lists of two splits name.
+    """
+    splits: dict[str, str | None] = {}
+    for file in lists:
+        split = _LISTS[file.name]
+        for name in _names(file):
+            if splits.setdefault(_stem(name), split) != split:
+                raise DataError(
+                    "split-twice",
+                    f"{name} is in {' and in '.join(_LISTS)}; take it out of one of them",
+                )
     return splits
 
 

@@ -6,13 +6,20 @@ EXCLUDE.
 """
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from thorax.data.columns import PATIENT, age_of, image_column, names_in, sex_of
 from thorax.data.files import locate, search
 from thorax.data.folder import describe
-from thorax.data.label_columns import LabelTable, joined_labels, read_labels, vocabulary_of
+from thorax.data.label_columns import (
+    LabelTable,
+    joined_labels,
+    read_labels,
+    require_names,
+    vocabulary_of,
+)
 from thorax.data.samples import AS_ITS_TABLES_SAY, ReadOptions, Sample, Skipped, Source
 from thorax.data.table import Table, read_table
 
@@ -72,6 +79,7 @@ def _labels(table: Table, column: int | None, options: ReadOptions) -> LabelTabl
     if column is None:
         return read_labels(table, options)
     rows = [names_in(cells[column]) for cells in table.rows]
+    require_names(chain.from_iterable(rows), table, column)
     vocabulary = vocabulary_of(name for row in rows for name in row)
     return joined_labels(rows, options, table, vocabulary=vocabulary)
 

@@ -11,11 +11,12 @@ from typing import Final
 
 from thorax.data.columns import BOX
 from thorax.data.files import locate, search
+from thorax.data.folder import require_box, splits_in
 from thorax.data.label_columns import cell_reader, joined_labels
 from thorax.data.samples import AS_ITS_TABLES_SAY, Box, ReadOptions, Sample, Source
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError
-from thorax.labels import POSITIVE, LabelSet
+from thorax.labels import NEGATIVE, POSITIVE, LabelSet
 
 _PATIENT: Final = ("patientId",)
 _PNEUMONIA: Final = "Pneumonia"
@@ -41,8 +42,8 @@ def read(
 
     Raises:
         DataError: `label-conflict` for an image that is positive in one row and negative in
-            another, or `Lung Opacity` of a table and not of the other; `class-unknown`; or as
-            `files.locate`.
+            another, or `Lung Opacity` of a table and not of the other; `label-value` for a
+            Target that is neither; `class-unknown`; `box-empty`; or as `files.locate`.
     """
     table = read_table(labels)
     targets, boxes = _targets(table)
@@ -53,13 +54,15 @@ def read(
     findings = (_PNEUMONIA,) if abnormal is None else (_PNEUMONIA, _ABNORMAL)
     label_table = joined_labels(found, options, table, vocabulary=LabelSet("rsna", findings))
     column = label_table.label_set.find(_PNEUMONIA)
+    splits = splits_in(table, table.need(_PATIENT))
     rows = [
         Sample(
             image=image,
             path=Path(),
             patient=image,
             labels=values,
-            boxes=boxes.get(image, ()) if column is not None else (),
+            split=splits.get(image),
+            boxes=tuple(boxes.get(image, ())) if column is not None else (),
         )
         for image, values in zip(targets, label_table.rows, strict=True)
     ]
@@ -75,15 +78,22 @@ def read(
     )
 
 
-def _targets(table: Table) -> tuple[dict[str, bool], Mapping[str, tuple[Box, ...]]]:
+def _targets(table: Table) -> tuple[dict[str, bool], Mapping[str, list[Box]]]:
     """Return whether each image is positive, and its boxes in pixels of the image."""
     image, target = table.need(_PATIENT), table.need(("Target",))
     edges = [table.need((edge,)) for edge in BOX]
     read_cell = cell_reader(table, target)
     targets: dict[str, bool] = {}
-    boxes: dict[str, tuple[Box, ...]] = {}
+    boxes: dict[str, list[Box]] = {}
     for number, cells in enumerate(table.rows):
-        name, positive = cells[image], read_cell(cells[target], number) == POSITIVE
+        name, value = cells[image], read_cell(cells[target], number)
+        if value not in (POSITIVE, NEGATIVE):
+            raise DataError(
+                "label-value",
+                f"{table.path.name}, row {number + 1}: Target of {name!r} is {cells[target]!r}; "
+                "allowed are 1 and 0",
+            )
+        positive = value == POSITIVE
         if targets.setdefault(name, positive) != positive:
             raise DataError(
                 "label-conflict",
@@ -92,7 +102,8 @@ def _targets(table: Table) -> tuple[dict[str, bool], Mapping[str, tuple[Box, ...
             )
         if positive:
             x, y, width, height = (table.number(number, edge) for edge in edges)
-            boxes[name] = (*boxes.get(name, ()), Box(_PNEUMONIA, x, y, width, height))
+            require_box(table, number, width, height)
+            boxes.setdefault(name, []).append(Box(_PNEUMONIA, x, y, width, height))
     return targets, boxes
 
 
@@ -108,7 +119,12 @@ def _abnormal(table: Table, targets: Mapping[str, bool]) -> list[bool]:
                 f"{table.path.name}, row {number + 1}: class is {cells[column]!r}; allowed are "
                 "Normal, Lung Opacity, No Lung Opacity / Not Normal",
             )
-        classes[cells[image]] = name
+        if classes.setdefault(cells[image], name) != name:
+            raise DataError(
+                "label-conflict",
+                f"{table.path.name}, row {number + 1}: {cells[image]!r} is {name!r} here and "
+                "another class before; keep one",
+            )
     for name, positive in targets.items():
         if name not in classes:
             raise DataError("class-missing", f"{table.path.name} has no class of {name!r}; add it")

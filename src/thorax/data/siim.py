@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from thorax.data.files import locate, search
-from thorax.data.folder import HEADER, patients_in
+from thorax.data.folder import HEADER, patients_in, splits_in
 from thorax.data.label_columns import joined_labels
 from thorax.data.samples import AS_ITS_TABLES_SAY, Box, ReadOptions, Sample, Source
 from thorax.data.table import Table, read_table
@@ -19,7 +19,9 @@ from thorax.labels import LabelSet
 SIDE: Final = 1024
 """Of the images, and so of the masks, pixels."""
 
+_IMAGE: Final = ("ImageId",)
 _PNEUMOTHORAX: Final = "Pneumothorax"
+_NO_MASK: Final = frozenset({"-1", "-1.0"})
 
 
 def read(
@@ -50,6 +52,7 @@ def read(
     vocabulary = LabelSet("siim", (_PNEUMOTHORAX,))
     label_table = joined_labels(found, options, table, vocabulary=vocabulary)
     labelled = label_table.label_set.find(_PNEUMOTHORAX) is not None
+    splits = splits_in(table, table.need(_IMAGE))
     patients = [""] * len(names)
     if patient_from != HEADER:
         patients = patients_in(names, patient_from)
@@ -59,7 +62,8 @@ def read(
             path=Path(),
             patient=patient,
             labels=values,
-            boxes=boxes[name] if labelled else (),
+            split=splits.get(name),
+            boxes=tuple(boxes[name]) if labelled else (),
             box_frame=(SIDE, SIDE) if boxes[name] else None,
         )
         for name, patient, values in zip(names, patients, label_table.rows, strict=True)
@@ -75,16 +79,16 @@ def read(
     )
 
 
-def _boxes(table: Table) -> dict[str, tuple[Box, ...]]:
+def _boxes(table: Table) -> dict[str, list[Box]]:
     """Return the boxes of each image, none without a pneumothorax."""
-    image, mask = table.need(("ImageId",)), table.need(("EncodedPixels",))
-    boxes: dict[str, tuple[Box, ...]] = {}
+    image, mask = table.need(_IMAGE), table.need(("EncodedPixels",))
+    boxes: dict[str, list[Box]] = {}
     for number, cells in enumerate(table.rows):
-        before = boxes.setdefault(cells[image], ())
-        if cells[mask] in ("-1", ""):
+        masks = boxes.setdefault(cells[image], [])
+        if cells[mask] in _NO_MASK:
             continue
         try:
-            boxes[cells[image]] = (*before, mask_box(cells[mask]))
+            masks.append(mask_box(cells[mask]))
         except ValueError as error:
             raise DataError(
                 "mask-damaged",

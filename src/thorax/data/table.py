@@ -27,6 +27,12 @@ from thorax.labels import with_point
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_OTHER_KINDS: Final = {
+    b"PK\x03\x04": "a ZIP file, as workbooks (.xlsx) are: save it as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "a workbook of Excel (.xls): save it as CSV UTF-8",
+    b"version https://git-lfs": "a pointer of Git LFS: get the file itself by git lfs pull",
+}
+"""What else people give for a table, by its first bytes."""
 _SPECIAL: Final = re.compile(r'[",\r\n]')
 _SEPARATORS: Final = (",", ";", "\t", "|")
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
@@ -123,6 +129,9 @@ def open_table(path: Path) -> Iterator[Iterator[str]]:
             content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
             raise OverflowError(f"it inflates to more than {LARGEST_BYTES >> 20} MiB")
+        for beginning, what in _OTHER_KINDS.items():
+            if content.startswith(beginning):
+                raise csv.Error(f"it is {what}")
         encoding = "utf-16" if content.startswith(_UTF16_MARKS) else "utf-8-sig"
         if encoding == "utf-8-sig" and b"\0" in content:
             raise csv.Error("it holds NUL bytes, as text in UTF-16 does")
@@ -132,6 +141,12 @@ def open_table(path: Path) -> Iterator[Iterator[str]]:
     except UnicodeDecodeError as error:
         raise DataError("table-damaged", f"{path} {_encoding_fault(content, error)}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, csv.Error) as error:
+        if "field limit" in str(error):
+            raise DataError(
+                "table-damaged",
+                f"{path} has a cell of more than {csv.field_size_limit():,} characters, as a quote "
+                "that is not closed makes one; close it, or leave out the column",
+            ) from error
         raise DataError(
             "table-damaged",
             f"{path} cannot be read as CSV ({error}); give UTF-8 CSV, plain or gzip, its cells "
@@ -167,7 +182,8 @@ def _encoding_fault(content: bytes, error: UnicodeDecodeError) -> str:
     letter = bytes([byte]).decode("cp1252", "replace")
     return (
         f"is not in UTF-8: line {line} holds the byte 0x{byte:02X}, which is {letter!r} in Latin-1 "
-        "(Windows-1252); save it as 'CSV UTF-8', or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+        "(Windows-1252); save it as 'CSV UTF-8', or convert it from the encoding that it has: "
+        "iconv -f WINDOWS-1252 -t UTF-8, of Japanese -f CP932, of Chinese -f GB18030"
     )
 
 

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from thorax.data.columns import finding_columns
 from thorax.data.files import locate, search
+from thorax.data.folder import boxes_without_image, require_box, splits_in
 from thorax.data.label_columns import cell_reader, joined_labels, vocabulary_of
-from thorax.data.samples import AS_ITS_TABLES_SAY, Box, ReadOptions, Sample, Source
+from thorax.data.samples import AS_ITS_TABLES_SAY, Box, Note, ReadOptions, Sample, Source
 from thorax.data.split import by_patient
 from thorax.data.table import Table, read_table
 from thorax.errors import DataError
-from thorax.labels import POSITIVE, LabelSet, canonical, is_no_finding
+from thorax.labels import NEGATIVE, POSITIVE, LabelSet, canonical, is_no_finding
 
 Readers = Literal["any", "majority", "all"]
 """How many readers of an image must see a finding: `any` makes the union of them, which users of
@@ -75,8 +76,13 @@ def read(
     for table in tables:
         names |= dict.fromkeys(_take(table, readings))
     own = set(map(canonical, names))
+    warnings: list[Note] = []
     for path in boxes:
-        _take_boxes(read_table(path), readings, own, votes=False)
+        table = read_table(path)
+        _take_boxes(table, readings, own, votes=False)
+        image = table.need(_IMAGE)
+        strangers = dict.fromkeys(c[image] for c in table.rows if c[image] not in readings)
+        warnings += boxes_without_image(list(strangers), path)
     rule = _RULES[readers]
     seen = [
         [name for name in names if rule(len(reading.votes.get(name, ())), len(reading.readers))]
@@ -88,7 +94,10 @@ def read(
         _sample(image, readings[image], found, values, label_table.label_set)
         for image, found, values in zip(readings, seen, label_table.rows, strict=True)
     ]
-    rows, said = _placed(rows)
+    given: dict[str, str | None] = {}
+    for table in tables:
+        given |= splits_in(table, table.need(_IMAGE))
+    rows, said = _placed(rows, given)
     located = locate(
         rows, search(images), labels[0], others=(*labels[1:], *boxes), views=options.views
     )
@@ -99,7 +108,7 @@ def read(
         located.rows,
         located.skipped,
         (votes, "each image is another patient: the tables name none", *said),
-        label_table.warnings,
+        (*label_table.warnings, *warnings),
     )
 
 
@@ -149,7 +158,14 @@ def _take_columns(table: Table, readings: dict[str, _Reading]) -> list[str]:
             )
         reading.readers.add(who)
         for column, read_cell in cells_of.items():
-            if read_cell(cells[column], number) == POSITIVE:
+            value = read_cell(cells[column], number)
+            if value not in (POSITIVE, NEGATIVE):
+                raise DataError(
+                    "label-value",
+                    f"{table.path.name}, row {number + 1}, column {table.columns[column]!r} is "
+                    f"{cells[column]!r}; allowed are 1 and 0: a reader saw it or not",
+                )
+            if value == POSITIVE:
                 reading.votes.setdefault(_finding(table.columns[column]), set()).add(who)
     return [_finding(table.columns[column]) for column in columns]
 
@@ -183,16 +199,12 @@ def _take_boxes(
             continue
         left, top, right, bottom = (table.number(number, edge) for edge in edges)
         box = Box(finding, left, top, right - left, bottom - top)
-        if box.width <= 0 or box.height <= 0:
-            raise DataError(
-                "box-empty",
-                f"{table.path.name}, row {number + 1}: a box of {box.width} x {box.height} "
-                "pixels; both must be above 0",
-            )
+        require_box(table, number, box.width, box.height)
         reading.boxes.setdefault(finding, []).append(box)
         if None not in size:
             # Tables of resized copies say of what size the image was that the box was drawn on.
             height, width = (table.number(number, side) for side in size if side is not None)
+            require_box(table, number, int(width), int(height), "an image")
             reading.frame = (int(height), int(width))
 
 
@@ -214,11 +226,16 @@ def _boxes_of(reading: _Reading, found: Sequence[str], label_set: LabelSet) -> t
     )
 
 
-def _placed(rows: Sequence[Sample]) -> tuple[list[Sample], tuple[str, ...]]:
+def _placed(
+    rows: Sequence[Sample], given: Mapping[str, str | None]
+) -> tuple[list[Sample], tuple[str, ...]]:
     """Return rows in splits, and what is to be said of them.
 
-    Where images of train and of test are given, train is divided into train and val.
+    Splits that tables give, by image, count. Where they give none, and images of train and of test
+    are there, train is divided into train and val.
     """
+    if given:
+        return [replace(row, split=given.get(row.image)) for row in rows], ()
     if {row.split for row in rows} != {"test", None}:
         return [replace(row, split=None) for row in rows], ()
     splits = by_patient(rows, fractions=_DRAWN)

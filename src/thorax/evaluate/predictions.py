@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +21,10 @@ from thorax.data.columns import (
     names_in,
     split_of,
 )
-from thorax.data.label_columns import blank_of, joined_row, set_that_has
+from thorax.data.label_columns import blank_of, joined_row, require_names, set_that_has
 from thorax.data.names import NameIndex, name_parts
 from thorax.data.samples import ReadOptions
-from thorax.data.table import Table, open_table, separated
+from thorax.data.table import Table, column_key, open_table, separated
 from thorax.errors import DataError
 from thorax.files.csv_cells import harmless
 from thorax.labels import (
@@ -154,7 +155,21 @@ class Truth:
             columns = self._header.columns
             return LabelSet(self.path.name, tuple(columns[k] for k in self._columns))
         names = dict.fromkeys(name for _, cells in self._cells for name in cells)
+        require_names(names, self._header, self._joined)
         return self._options.findings or set_that_has(names)
+
+    def require_single(self, columns: Sequence[int]) -> None:
+        """Refuse labels that have two columns for one of some findings.
+
+        Raises:
+            DataError: `table-column-twice`.
+        """
+        keys = Counter(map(column_key, self.set.findings))
+        for name in (self.set.findings[k] for k in columns):
+            if keys[column_key(name)] > 1:
+                raise DataError(
+                    "table-column-twice", f"{self.path} has two columns for {name}; keep one"
+                )
 
     def row_of(self, image: str, where: str) -> int | None:
         """Return the row of an image, by its path or the end of it; None without one.
@@ -176,6 +191,8 @@ class Truth:
         """Return int8 [K] of one row, for the K columns of the set that are asked for."""
         line, cells = self._cells[row]
         if self._joined is not None:
+            if not cells and self._options.blank == "unknown":
+                return np.full(len(columns), UNKNOWN, np.int8)
             try:
                 return joined_row(cells, self.set)[list(columns)]
             except DataError as error:
@@ -247,6 +264,7 @@ def match(
             )
     rows = _shared_rows(files, scored, selected, truth, subset=subset, common=common)
     columns = [k for k in files[0].columns if all(k in file.columns for file in files)]
+    truth.require_single(columns)
     if not columns:
         raise DataError(
             "predictions-no-findings",
@@ -371,6 +389,9 @@ def _columns_of_findings(
     written = {harmless(name).strip(): name for name in findings.findings}
     columns: dict[int, int] = {}
     ignored = []
+    if prefixed:
+        unread = set(finding_columns(table.header)).difference(prefixed)
+        ignored += [n for k in sorted(unread) if findings.find(n := table.columns[k]) is not None]
     for k in prefixed or finding_columns(table.header):
         name = re.sub("(?i)^prob_", "", table.columns[k])
         name = written.get(name, name)
@@ -387,10 +408,11 @@ def _columns_of_findings(
             )
         columns[label] = k
     if not columns:
+        near = _nearest(ignored[:20], findings)
         raise DataError(
             "predictions-no-findings",
             f"{table.path} has columns {', '.join(table.columns[:20])}; none is a finding of"
-            f" {findings.name} ({', '.join(findings.findings[:20])}){_nearest(ignored, findings)};"
+            f" {findings.name} ({', '.join(findings.findings[:20])}){near};"
             " name them prob_<finding>",
         )
     return dict(sorted(columns.items())), tuple(ignored)
@@ -469,7 +491,8 @@ def _read(path: Path) -> Iterator[tuple[int, list[str], str]]:
             separator, before, lines = separated(text)
             reader = csv.reader(lines, delimiter=separator, strict=True)
             for cells in reader:
-                if cells:
+                # Spreadsheets end a table with rows of separators alone.
+                if any(cell.strip() for cell in cells):
                     yield before + reader.line_num, cells, separator
     except DataError as error:
         raise DataError("table-unreadable", error.message) from error
