@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
+import openvino.opset16 as ops_of_today
 import pytest
 import torch
 from torch import Tensor, nn
@@ -99,6 +100,47 @@ def test_a_linear_end_is_logits(tmp_path: Path, end: Callable[[Tensor], Tensor])
     assert open_source(tmp_path, end, "ts")[0].activation == "sigmoid"
 
 
+@pytest.mark.parametrize(
+    ("end", "activation"),
+    [
+        (lambda x: torch.reciprocal(1 + torch.exp(-x)), "sigmoid"),
+        (lambda x: torch.exp(2 * x) / torch.exp(2 * x).sum(1, keepdim=True), "softmax"),
+    ],
+    ids=["sigmoid", "softmax"],
+)
+def test_an_activation_written_out_is_still_found_when_folded(
+    tmp_path: Path, end: Callable[[Tensor], Tensor], activation: str
+) -> None:
+    source, answer = open_source(tmp_path, end, "ts")
+    assert source.activation == find_logits(source.model)[1] == activation
+    compiled = ov.Core().compile_model(source.model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    np.testing.assert_allclose(compiled(image())[0], answer, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", [None, "none", "softmax"])
+@pytest.mark.parametrize(
+    "end", [lambda x: torch.topk(torch.sigmoid(x), 3)[0], lambda x: x.sort(1)[0]]
+)
+def test_scores_that_are_sorted_are_refused_whatever_is_said_of_them(
+    tmp_path: Path, end: Callable[[Tensor], Tensor], activation: str | None
+) -> None:
+    with pytest.raises(ThoraxError, match="sorts or picks") as refused:
+        open_source(tmp_path, end, "ts", activation)
+    assert refused.value.code == "model-outputs"
+
+
+@pytest.mark.parametrize("activated", [True, False])
+def test_layers_that_answer_what_they_are_given_go(activated: bool) -> None:
+    row = ops.parameter([1, 3], np.float32)
+    value = ops.sigmoid(row) if activated else row
+    last = ops_of_today.identity(ops_of_today.identity(value))
+    last.output(0).set_names({"prob"})
+    model = answer_scores(ov.Model([last], [row]), (0,), "net")
+    assert "Identity" not in [node.get_type_name() for node in model.get_ordered_ops()]
+    assert find_logits(model)[1] == ("sigmoid" if activated else None)
+    assert "prob" in model.outputs[0].get_names()
+
+
 def test_a_softmax_over_the_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ThoraxError, match="axis 0") as refused:
         open_source(tmp_path, lambda x: torch.softmax(x, 0), "ts")
@@ -172,7 +214,13 @@ def test_what_answers_maps_or_rows_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "count", "wanted"),
-    [((1,), 1, [1, 1]), ((3,), 3, [1, 3]), ((1, 1, 3), 3, [1, 3]), ((1, 1, 3, 1), 3, [1, 3])],
+    [
+        ((), 1, [1, 1]),
+        ((1,), 1, [1, 1]),
+        ((3,), 3, [1, 3]),
+        ((1, 1, 3), 3, [1, 3]),
+        ((1, 1, 3, 1), 3, [1, 3]),
+    ],
 )
 def test_scores_on_any_one_axis_are_a_row(
     shape: tuple[int, ...], count: int, wanted: list[int]

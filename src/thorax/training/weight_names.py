@@ -7,6 +7,7 @@ doubt is refused, with the nearest names.
 """
 
 import difflib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,10 @@ COUNTER: Final = "num_batches_tracked"
 
 _DOTTED: Final = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)")
 """DenseNet files older than torchvision 0.2 call `norm1` `norm.1`; so do those it still serves."""
+_WRAPPERS: Final = frozenset(
+    ("module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+)
+"""Parts of names that data parallelism, torch.compile and checkpointing of some layers put in."""
 _ANCHORS: Final = 6
 """Names of the network, spread over it, that are looked for behind a prefix."""
 _NO_LAYER: Final = re.compile(
@@ -104,7 +109,7 @@ def match(
     """
     own = list(names)
     wanted = [name for name in own if not name.endswith(COUNTER)]
-    spelled = {name: _spelled(name) for name in tensors}
+    spelled = _spellings(tensors, own)
     prefix, added = _prefix(set(spelled.values()), wanted)
     known = set(own)
     places: dict[str, str] = {}
@@ -151,6 +156,21 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """Return the name of a file that is most like one of the network, in brackets; or nothing."""
     alike = difflib.get_close_matches(name, list(names), n=1, cutoff=_NEAREST)
     return f" (nearest: {alike[0]})" if alike else ""
+
+
+def _spellings(names: Iterable[str], own: Sequence[str]) -> dict[str, str]:
+    """Return names as they are spelled today, without wrappers that stand within some of them.
+
+    What stands before all names is left: it is the prefix that is told.
+    """
+    wrappers = _WRAPPERS - {part for name in own for part in name.split(".")}
+    spelled = {name: _spelled(name) for name in names}
+    parts = {name: plain.split(".") for name, plain in spelled.items()}
+    before = len(os.path.commonprefix(list(parts.values())))
+    for name, plain in parts.items():
+        inner = [part for part in plain[before:] if part not in wrappers]
+        spelled[name] = ".".join((*plain[:before], *inner))
+    return spelled
 
 
 def _spelled(name: str) -> str:
