@@ -7,7 +7,6 @@ doubt is refused, with the nearest names.
 """
 
 import difflib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -166,7 +165,7 @@ def _spellings(names: Iterable[str], own: Sequence[str]) -> dict[str, str]:
     wrappers = _WRAPPERS - {part for name in own for part in name.split(".")}
     spelled = {name: _spelled(name) for name in names}
     parts = {name: plain.split(".") for name, plain in spelled.items()}
-    before = len(os.path.commonprefix(list(parts.values())))
+    before = len(_shared_prefixes([*spelled.values()])) - 1
     for name, plain in parts.items():
         inner = [part for part in plain[before:] if part not in wrappers]
         spelled[name] = ".".join((*plain[:before], *inner))
@@ -181,7 +180,7 @@ def _spelled(name: str) -> str:
 def _prefix(spelled: set[str], wanted: Sequence[str]) -> tuple[str, str]:
     """Return what stands before the network's names in a file, and what the file lacks of them."""
     counts: dict[tuple[str, str], int] = {}
-    for added in _own_prefixes(wanted):
+    for added in _shared_prefixes(wanted):
         short = [name.removeprefix(added) for name in wanted]
         anchors = short[:: max(1, len(short) // _ANCHORS)]
         prefixes = {
@@ -208,8 +207,8 @@ def _prefix(spelled: set[str], wanted: Sequence[str]) -> tuple[str, str]:
     return min(pairs.values(), key=lambda pair: len(pair[0]), default=("", ""))
 
 
-def _own_prefixes(wanted: Sequence[str]) -> list[str]:
-    """Return what all names of a network begin with, from nothing to the most, by whole parts."""
+def _shared_prefixes(wanted: Sequence[str]) -> list[str]:
+    """Return what all names begin with, from nothing to the most, by whole parts."""
     parts = [name.split(".")[:-1] for name in wanted]
     prefixes = [""]
     for heads in zip(*parts, strict=False):

@@ -164,8 +164,8 @@ def _lacking(content: object) -> str:
     ]
     if several:
         return (
-            f"it holds {len(several)} state dicts ({', '.join(several[:_LISTED])}) under names that "
-            "do not say which; save one of them alone"
+            f"it holds {len(several)} state dicts ({', '.join(several[:_LISTED])}) whose names do "
+            "not say which is meant; save one of them alone"
         )
     name, value = next(iter(content.items()))
     return _unplain(name, value)
