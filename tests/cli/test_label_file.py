@@ -17,6 +17,9 @@ from thorax.errors import UsageError
         ("list.json", json.dumps(["Mass", "Effusion"])),
         ("config.json", json.dumps({"id2label": {"1": "Effusion", "0": "Mass"}, "x": 1})),
         ("label2id.json", json.dumps({"label2id": {"Effusion": 1, "Mass": 0}})),
+        ("within.json", json.dumps({"classes": ["Mass", "Effusion"]})),
+        ("numbered.txt", "0 Mass\n1 Effusion\n"),
+        ("commas.txt", "Mass, Effusion\n"),
         ("class_indices.json", json.dumps({"Effusion": 1, "Mass": 0})),
     ],
 )
@@ -29,11 +32,14 @@ def test_labels_are_read_from_a_file(tmp_path: Path, name: str, text: str) -> No
     ("name", "text", "why"),
     [
         ("a.txt", "\n", "holds no name"),
-        ("a.txt", "\0\x80", ""),
-        ("a.json", "{", ""),
+        ("a.txt", "\0\x80", "no text in UTF-8"),
+        ("a.csv", "id,label\n0,Mass\n", "several columns"),
+        ("a.json", "{", "is no JSON"),
         ("a.json", "3", "holds a int"),
-        ("a.json", '["a", 1]', "holds a list"),
-        ("a.json", '{"0": "a", "2": "b"}', "numbers its names 0, 2"),
+        ("a.json", '["a", 1]', "holds 1 where a name"),
+        ("a.json", '{"0": "a", "1": null}', "holds null where a name"),
+        ("a.json", '{"0": "a", "2": "b"}', "holds 0, 2"),
+        ("a.json", '{"architecture": "resnet"}', "holds architecture, which are not names"),
     ],
 )
 def test_a_file_that_holds_no_labels_is_refused(
@@ -42,3 +48,9 @@ def test_a_file_that_holds_no_labels_is_refused(
     (tmp_path / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError, match=f"labels-file.*{why}"):
         read_labels(tmp_path / name)
+
+
+def test_a_name_that_is_empty_in_json_keeps_its_place_and_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('["Mass", "", "Effusion"]')
+    with pytest.raises(UsageError, match="'Mass', '', 'Effusion'"):
+        read_labels(tmp_path / "a.json")

@@ -107,6 +107,27 @@ def test_parts_under_no_grad_and_autocast_are_parts_of_the_whole(tmp_path: Path,
     require_same(tmp_path / "net.pt2", network)
 
 
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_answers_of_bfloat16_are_real_numbers(tmp_path: Path) -> None:
+    """Autocast to bfloat16 on a CPU, of which NumPy has no arrays."""
+
+    class Mixed(Modal):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return super().forward(x)
+
+    network = Mixed().eval()
+    exported = torch.export.export(network, (torch.zeros(SHAPE),))
+    torch.export.save(exported, tmp_path / "net.pt2")
+    run = read(tmp_path / "net.pt2", ImportOptions()).run
+    assert run is not None
+    image = np.full(SHAPE, 0.5, np.float32)
+    with torch.inference_mode():
+        scores = network(torch.from_numpy(image))
+    assert scores.dtype == torch.bfloat16
+    np.testing.assert_allclose(run([image])[0], scores.float().numpy(), atol=1e-2)
+
+
 @pytest.mark.parametrize("mode", ["", "twice"])
 def test_height_and_width_may_be_open(tmp_path: Path, mode: str) -> None:
     network = Modal(mode).eval()

@@ -7,14 +7,22 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 import openvino.opset13 as ops
+import openvino.opset16 as ops_of_today
 import pytest
 import torch
 from torch import Tensor, nn
 
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.ir.classifier import Classifier, Description, open_classifier
+from thorax.ir.fold import fold
 from thorax.ir.head import find_head, find_logits
-from thorax.ir.output import answer_scores, as_rows, inputs_of, select_outputs
+from thorax.ir.output import (
+    answer_scores,
+    as_rows,
+    inputs_of,
+    select_outputs,
+    spell_activation,
+)
 from thorax.labels import LabelSet
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -99,6 +107,56 @@ def test_a_linear_end_is_logits(tmp_path: Path, end: Callable[[Tensor], Tensor])
     assert open_source(tmp_path, end, "ts")[0].activation == "sigmoid"
 
 
+def exponentials(x: ov.Node, activation: str) -> ov.Node:
+    """Return a sigmoid or a softmax of twice x, written out."""
+    if activation == "sigmoid":
+        return ops.divide(np.float32(1), ops.add(ops.exp(ops.negative(x)), np.float32(1)))
+    grown = ops.exp(ops.multiply(x, np.float32(2)))
+    return ops.divide(grown, ops.reduce_sum(grown, np.array([1]), True))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_an_activation_written_out_is_one_layer_that_folding_leaves(activation: str) -> None:
+    row = ops.parameter([1, 4], np.float32)
+    logits = ops.matmul(row, ops.constant(WEIGHT[:, :, 0, 0]), False, True)
+    answer = exponentials(ops.add(logits, ops.constant(BIAS[:, :, 0, 0])), activation)
+    answer.output(0).set_names({"prob"})
+    model = ov.Model([answer], [row])
+    image = IMAGE[:1, :, 0, 0]
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    wanted = ov.Core().compile_model(model.clone(), "CPU", hint)(image)["prob"]
+    spell_activation(model)
+    fold(model)
+    assert find_logits(model)[1] == activation
+    np.testing.assert_allclose(
+        ov.Core().compile_model(model, "CPU", hint)(image)["prob"], wanted, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("activation", [None, "none", "softmax"])
+@pytest.mark.parametrize(
+    "end", [lambda x: torch.topk(torch.sigmoid(x), 3)[0], lambda x: x.sort(1)[0]]
+)
+def test_scores_that_are_sorted_are_refused_whatever_is_said_of_them(
+    tmp_path: Path, end: Callable[[Tensor], Tensor], activation: str | None
+) -> None:
+    with pytest.raises(ThoraxError, match="sorts or picks") as refused:
+        open_source(tmp_path, end, "ts", activation)
+    assert refused.value.code == "model-outputs"
+
+
+@pytest.mark.parametrize("activated", [True, False])
+def test_layers_that_answer_what_they_are_given_go(activated: bool) -> None:
+    row = ops.parameter([1, 3], np.float32)
+    value = ops.sigmoid(row) if activated else row
+    last = ops_of_today.identity(ops_of_today.identity(value))
+    last.output(0).set_names({"prob"})
+    model = answer_scores(ov.Model([last], [row]), (0,), "net")
+    assert "Identity" not in [node.get_type_name() for node in model.get_ordered_ops()]
+    assert find_logits(model)[1] == ("sigmoid" if activated else None)
+    assert "prob" in model.outputs[0].get_names()
+
+
 def test_a_softmax_over_the_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ThoraxError, match="axis 0") as refused:
         open_source(tmp_path, lambda x: torch.softmax(x, 0), "ts")
@@ -172,7 +230,13 @@ def test_what_answers_maps_or_rows_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "count", "wanted"),
-    [((1,), 1, [1, 1]), ((3,), 3, [1, 3]), ((1, 1, 3), 3, [1, 3]), ((1, 1, 3, 1), 3, [1, 3])],
+    [
+        ((), 1, [1, 1]),
+        ((1,), 1, [1, 1]),
+        ((3,), 3, [1, 3]),
+        ((1, 1, 3), 3, [1, 3]),
+        ((1, 1, 3, 1), 3, [1, 3]),
+    ],
 )
 def test_scores_on_any_one_axis_are_a_row(
     shape: tuple[int, ...], count: int, wanted: list[int]

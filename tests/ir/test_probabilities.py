@@ -55,6 +55,7 @@ ENDS: dict[str, tuple[Callable[[ov.Node], ov.Node], set[str]]] = {
     ),
     "scaled": (lambda x: ops.multiply(ops.sigmoid(x), np.float32(2)), set()),
     "other way round": (lambda x: ops.subtract(ONE, ops.sigmoid(x)), set()),
+    "sorted": (lambda x: ops.relu(ops.topk(ops.sigmoid(x), 6, 1, "max", "value").output(0)), set()),
     "logits": (lambda x: x, set()),
     "gated logits": (lambda x: ops.multiply(x, ops.sigmoid(x)), set()),
     "of the batch": (lambda x: ops.add(ops.softmax(x, 0), np.float32(0)), set()),

@@ -129,3 +129,23 @@ def test_what_may_be_a_layer_is_never_left_out(
         match(tensors)
     assert advice in refused.value.advice
     assert bool(advice) == bool(refused.value.advice)
+
+
+@pytest.mark.parametrize("wrapper", ["module", "_orig_mod", "_checkpoint_wrapped_module"])
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_wrappers_of_some_layers_are_looked_through(wrapper: str, prefix: str) -> None:
+    block = f"{prefix}features.denseblock1"
+    tensors = renamed(saved(prefix), (block, f"{block}.{wrapper}"))
+    assert set(tensors) != set(saved(prefix))
+    matched = match(tensors)
+    assert matched.prefix == prefix
+    assert {name: float(value.max()) for name, value in matched.tensors.items()} == {
+        name: float(index) for index, name in enumerate(NAMES)
+    }
+    assert wrapper in matched.explain()
+
+
+def test_a_layer_that_is_called_like_a_wrapper_is_a_layer() -> None:
+    names = ["module.conv.weight", "head.module.weight"]
+    tensors = {name: torch.ones(1) for name in names}
+    assert set(weight_names.match(tensors, names).tensors) == set(names)

@@ -53,6 +53,12 @@ def test_arrays_of_anything_else_are_no_weights(
         weights_file.find(weights_file._read(tmp_path / "a.pth"))
 
 
+def test_state_dicts_of_which_none_is_the_networks_are_named() -> None:
+    state = {"a": torch.ones(1)}
+    with pytest.raises(weights_file.NotWeightsError, match=r"2 state dicts \(teacher, student\)"):
+        weights_file.find({"epoch": 3, "teacher": state, "student": state})
+
+
 def test_stand_ins_are_there_while_a_file_is_read_and_not_after(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1), "args": argparse.Namespace(b=1)}, tmp_path / "a.pth")
     with weights_pickle.stand_ins():

@@ -257,14 +257,12 @@ def _inspect_hdf5(path: Path) -> KerasFile:
         values = _check_hdf5(path, stream)
     with h5py.File(path, "r") as file:
         text = file.attrs.get("model_config")
-        if text is None and isinstance(file.get("data"), h5py.Group):
+        if text is None and _is_of_caffe(file):
             raise ModelError("model-format", f"{path.name} {CAFFE_HDF5}")
         if text is None:
             raise damaged(
                 path,
-                "holds weights of Caffe; let it write a .caffemodel (snapshot_format: BINARYPROTO)"
-                if _is_of_caffe(file)
-                else "holds weights without the network; save the whole model in Keras: "
+                "holds weights without the network; save the whole model in Keras: "
                 "model.save('model.keras')",
             )
         config = _json(path, text)

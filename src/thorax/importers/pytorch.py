@@ -112,7 +112,8 @@ def runner(network: Callable[..., object]) -> Run:
     def run(arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         inputs = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
         with torch.inference_mode():
-            return [np.asarray(part.numpy(), np.float32) for part in _tensors(network(*inputs))]
+            # Not `numpy()` alone, which has no bfloat16.
+            return [part.float().numpy() for part in _tensors(network(*inputs))]
 
     return run
 

@@ -177,9 +177,10 @@ def _build_own(topology: str) -> nn.Module:
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     state = network.state_dict()
-    for what, names in (
+    for what, advice, names in (
         (
             "lacks",
+            "",
             [
                 name
                 for name in state
@@ -188,6 +189,7 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None
         ),
         (
             "holds, in another shape than the network,",
+            "",
             [
                 f"{name} {tuple(value.shape)} for {tuple(state[name].shape)}"
                 for name, value in tensors.items()
@@ -196,6 +198,7 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None
         ),
         (
             "holds, without finite numbers,",
+            "give a checkpoint from before the training went astray",
             [
                 name
                 for name, value in tensors.items()
@@ -205,7 +208,7 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None
         ),
     ):
         if names:
-            raise _misfit(path, f"{what} {weight_names.listed(names)}")
+            raise _misfit(path, f"{what} {weight_names.listed(names)}", advice)
     network.load_state_dict(state | dict(tensors))
 
 

@@ -125,7 +125,8 @@ def classify(
     loaded = artifact.load(model)
     if options.heatmaps is not None and loaded.card.heatmap is None:
         raise UsageError(
-            "heatmap-absent", f"{model} has no heat map: its network has no pooled linear head"
+            "heatmap-absent",
+            f"{model} has no heat map: no logits of a pooled linear head are known",
         )
     side, follow_links = loaded.card.input.side, options.follow_links
     files, passed_over = list_sources(inputs, side, follow_links=follow_links)

@@ -31,6 +31,7 @@ from thorax.ir.output import (
     as_rows,
     check_output_activation,
     select_outputs,
+    spell_activation,
 )
 from thorax.ir.probabilities import probabilities_of
 from thorax.ir.reference import FP32_TOLERANCE, Reference, Scores, SourceNetwork, reference_of
@@ -221,6 +222,7 @@ def _file(path: Path, description: Description) -> Classifier:
     ends = _activation(model, path, description.activation, imported)
     reference = reference_of(imported, model, network, layout, ends)
     alone = answers_each_alone(model, imported.compile, mean, std)
+    spell_activation(model)
     folded = _fold(model) if alone else fold(model)
     topology = description.topology
     return Classifier(

@@ -11,6 +11,7 @@ import openvino.opset13 as ops
 
 from thorax.artifact import Activation
 from thorax.errors import ModelError, UsageError
+from thorax.ir.head import find_logits, sigmoid_input, softmax_input
 from thorax.ir.names import WEIGHTED
 
 _MOVES: Final = (
@@ -116,7 +117,35 @@ def answer_scores(model: ov.Model, outputs: Sequence[int], name: str) -> ov.Mode
     if names and not scores.get_names():
         scores.set_names(set(names))
     # A copy, which no output that was left out hangs on.
-    return selected.clone()
+    selected = selected.clone()
+    _drop_identities(selected)
+    return selected
+
+
+def _drop_identities(model: ov.Model) -> None:
+    """Take out layers that answer what they are given, which hide what stands before; in place."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Identity":
+            value, names = node.input_value(0), node.output(0).names
+            for user in node.output(0).get_target_inputs():
+                user.replace_source_output(value)
+            value.add_names(names)
+    model.validate_nodes_and_infer_types()
+
+
+def spell_activation(model: ov.Model) -> None:
+    """Let an activation of rows that is written out in exponentials be one layer, in place.
+
+    Folding would multiply a minus or a scale into the layer before, and hide it.
+    """
+    logits, activation = find_logits(model)
+    written = {"sigmoid": sigmoid_input, "softmax": softmax_input}
+    if activation is None or written[activation](last_layer(model)) is None:
+        return
+    rows = logits if len(logits.get_partial_shape()) == 2 else _flat(logits)
+    layer = ops.sigmoid(rows) if activation == "sigmoid" else ops.softmax(rows, 1)
+    layer.set_friendly_name(last_layer(model).get_friendly_name())
+    _replace_answer(model, layer.output(0))
 
 
 def _side_by_side(values: Sequence[ov.Output], name: str) -> ov.Output:
@@ -150,7 +179,7 @@ def _ancestors(values: Sequence[ov.Output]) -> set[str]:
 
 
 def as_rows(model: ov.Model, count: int = 0) -> None:
-    """Let a network that answers [N,K,1,1], [N,1,K] or [N] answer [N,K], in place; leave any other.
+    """Let a network that answers [N,K,1,1], [N,1,K], [N] or [] answer [N,K], in place.
 
     A convolution of 1 x 1 over one cell becomes the matrix product that it is, so that the head is
     found behind a global average (Lin et al., ICLR 2014, section 3.2). One axis is that of the
@@ -161,7 +190,7 @@ def as_rows(model: ov.Model, count: int = 0) -> None:
     result = model.outputs[0].get_node()
     last = result.input_value(0)
     shape = last.get_partial_shape()
-    if shape.rank.is_static and len(shape) == 1:
+    if shape.rank.is_static and len(shape) < 2:
         _replace_answer(model, _rows_of(last, count))
         return
     if shape.rank.is_dynamic or len(shape) < 3:
@@ -253,7 +282,8 @@ def check_output_activation(
     at most. `own` is the activation that the network ends in, `stated` what the user says of it.
 
     Raises:
-        ModelError: `model-outputs` for a softmax over another axis than the classes.
+        ModelError: `model-outputs` for a softmax over another axis than the classes, or scores
+            that are sorted.
         UsageError: `model-undescribed`.
     """
     if own is not None:
@@ -265,6 +295,12 @@ def check_output_activation(
             f"{name} ends in a {last.get_type_name()} over axis {last.get_attributes()['axis']} of "
             f"{last.get_input_partial_shape(0)}, which are not its classes; export it with one "
             "over axis 1, or without",
+        )
+    if last.get_type_name() == "TopK":
+        raise ModelError(
+            "model-outputs",
+            f"{name} ends in layer {last.get_friendly_name()}, which sorts or picks its scores by "
+            "size, so that no label has a place of its own; export it without that layer",
         )
     if stated is not None:
         return

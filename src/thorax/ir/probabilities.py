@@ -27,6 +27,9 @@ _STEPS: Final = 65
 _ROUNDING: Final = 2e-2
 """What quantising, clipping or narrow floats may take off at 0 and 1."""
 
+_SORTED: Final = ("TopK", "NonMaxSuppression", "MatrixNms", "MulticlassNms")
+"""Layers that answer values by their size, so that no label has a place of its own."""
+
 _EPSILON: Final = 1e-3
 """By how much a value may lie out of order, or outside 0 to 1."""
 
@@ -74,7 +77,7 @@ def _ends(model: ov.Model) -> list[tuple[ov.Output, Activation]]:
             if value.get_partial_shape().is_dynamic or value.get_element_type() != ov.Type.f32:
                 return []
             ends[place] = (value, activation)
-        elif node.get_type_name() in (*WEIGHTED, "Parameter", "Einsum"):
+        elif node.get_type_name() in (*WEIGHTED, *_SORTED, "Parameter", "Einsum"):
             return []
         else:
             waiting += node.input_values()

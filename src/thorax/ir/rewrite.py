@@ -39,7 +39,7 @@ def line(rewritten: GraphRewrite) -> str:
     if rewritten.grey_stem:
         parts.append("stem takes one grey channel")
     if not rewritten.heatmap:
-        parts.append("no pooled linear head: no heat map")
+        parts.append("no heat map: no logits of a pooled linear head")
     return "; ".join(parts)
 
 

@@ -132,7 +132,7 @@ def _prepared(
     if classifier.one_by_one:
         on_progress.say("its answers to an image depend on the batch: it is run one by one")
     if classifier.activation == "none":
-        on_progress.say("its answers are probabilities already: no logits, no heat map")
+        on_progress.say("its answers are probabilities already: no logits")
     if note := classifier.provenance.get("note"):
         on_progress.say(str(note))
     model, card, rewritten = _rewrite(classifier)

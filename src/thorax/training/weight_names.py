@@ -20,6 +20,10 @@ COUNTER: Final = "num_batches_tracked"
 
 _DOTTED: Final = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)")
 """DenseNet files older than torchvision 0.2 call `norm1` `norm.1`; so do those it still serves."""
+_WRAPPERS: Final = frozenset(
+    ("module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+)
+"""Parts of names that data parallelism, torch.compile and checkpointing of some layers put in."""
 _ANCHORS: Final = 6
 """Names of the network, spread over it, that are looked for behind a prefix."""
 _NO_LAYER: Final = re.compile(
@@ -104,7 +108,7 @@ def match(
     """
     own = list(names)
     wanted = [name for name in own if not name.endswith(COUNTER)]
-    spelled = {name: _spelled(name) for name in tensors}
+    spelled = _spellings(tensors, own)
     prefix, added = _prefix(set(spelled.values()), wanted)
     known = set(own)
     places: dict[str, str] = {}
@@ -153,6 +157,21 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" (nearest: {alike[0]})" if alike else ""
 
 
+def _spellings(names: Iterable[str], own: Sequence[str]) -> dict[str, str]:
+    """Return names as they are spelled today, without wrappers that stand within some of them.
+
+    What stands before all names is left: it is the prefix that is told.
+    """
+    wrappers = _WRAPPERS - {part for name in own for part in name.split(".")}
+    spelled = {name: _spelled(name) for name in names}
+    parts = {name: plain.split(".") for name, plain in spelled.items()}
+    before = len(_shared_prefixes([*spelled.values()])) - 1
+    for name, plain in parts.items():
+        inner = [part for part in plain[before:] if part not in wrappers]
+        spelled[name] = ".".join((*plain[:before], *inner))
+    return spelled
+
+
 def _spelled(name: str) -> str:
     dotted = _DOTTED.fullmatch(name)
     return f"{dotted[1]}{dotted[2]}" if dotted else name
@@ -161,7 +180,7 @@ def _spelled(name: str) -> str:
 def _prefix(spelled: set[str], wanted: Sequence[str]) -> tuple[str, str]:
     """Return what stands before the network's names in a file, and what the file lacks of them."""
     counts: dict[tuple[str, str], int] = {}
-    for added in _own_prefixes(wanted):
+    for added in _shared_prefixes(wanted):
         short = [name.removeprefix(added) for name in wanted]
         anchors = short[:: max(1, len(short) // _ANCHORS)]
         prefixes = {
@@ -188,8 +207,8 @@ def _prefix(spelled: set[str], wanted: Sequence[str]) -> tuple[str, str]:
     return min(pairs.values(), key=lambda pair: len(pair[0]), default=("", ""))
 
 
-def _own_prefixes(wanted: Sequence[str]) -> list[str]:
-    """Return what all names of a network begin with, from nothing to the most, by whole parts."""
+def _shared_prefixes(wanted: Sequence[str]) -> list[str]:
+    """Return what all names begin with, from nothing to the most, by whole parts."""
     parts = [name.split(".")[:-1] for name in wanted]
     prefixes = [""]
     for heads in zip(*parts, strict=False):

@@ -38,6 +38,7 @@ _BEGINNINGS: Final = (b"PK", b"\x80")
 _CODE: Final = re.compile(r"GLOBAL ([\w.]+)")
 _PICKLE: Final = re.compile(r"WeightsUnpickler error:\s*([^\n]+)")
 _SHOWN: Final = 200
+_LISTED: Final = 4
 
 
 class NotWeightsError(Exception):
@@ -156,6 +157,16 @@ def _lacking(content: object) -> str:
         return f"it holds a {type(content).__name__}, not a state dict"
     if len(content) > MOST_TENSORS:
         return f"it names {len(content)} tensors; {MOST_TENSORS} are the most"
+    several = [
+        str(name)[:_SHOWN]
+        for name, value in content.items()
+        if _search(value, _DEEPEST - 1) is not None
+    ]
+    if several:
+        return (
+            f"it holds {len(several)} state dicts ({', '.join(several[:_LISTED])}) whose names do "
+            "not say which is meant; save one of them alone"
+        )
     name, value = next(iter(content.items()))
     return _unplain(name, value)
 
