@@ -303,10 +303,13 @@ def test_a_description_that_is_missing_or_wrong_is_refused(
 
 
 @pytest.mark.parametrize("described", [describe(*IMAGENET), Description(side=32)])
-def test_a_checkpoint_is_not_described_by_its_user(tmp_path: Path, described: Description) -> None:
-    (tmp_path / "run").mkdir()
-    error = refused(tmp_path / "run", described, tmp_path / "a")
+def test_a_checkpoint_is_not_described_by_its_user(
+    tiny_run: Path, tmp_path: Path, described: Description
+) -> None:
+    error = refused(tiny_run, described, tmp_path / "a")
     assert (error.code, error.exit_code) == ("model-described", 2)
+    (tmp_path / "empty").mkdir()
+    assert refused(tmp_path / "empty", described, tmp_path / "a").code == "checkpoint-missing"
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 100, b"\x08\x09\x3a\xff\xff\xff\x7f"])
