@@ -377,3 +377,12 @@ def test_a_link_that_leads_nowhere_is_no_place(tmp_path: Path) -> None:
     assert caught.value.code == "artifact-exists"
     assert "leads nowhere" in caught.value.message
     assert names(tmp_path) == ["loop"]
+
+
+def test_a_card_names_one_by_one_only_where_it_is_so(tiny_fp32: Artifact) -> None:
+    plain = tiny_fp32.card
+    assert "one_by_one" not in plain.model_dump(mode="json")
+    limited = plain.model_copy(update={"one_by_one": True})
+    assert limited.model_dump(mode="json")["one_by_one"] is True
+    assert limited.answers_digest != plain.answers_digest
+    assert Card.model_validate(limited.model_dump(mode="json")).one_by_one

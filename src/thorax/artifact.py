@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -102,9 +103,10 @@ class Card(_Frozen):
     a source with several channels this is their average, the whole lists are in `provenance`."""
     precision: Precision
     activation: Activation = "sigmoid"
-    one_by_one: bool = False
+    one_by_one: bool = Field(default=False, exclude_if=operator.not_)
     """Whether it must be run an image at a time: in a batch its answers to one would depend on the
-    others, or it takes no batch."""
+    others, or it takes no batch. Not in the card where it need not, so that earlier versions read
+    that card."""
     heatmap: HeatmapGrid | None = None
     extensions: tuple[str, ...] = ()
     """Layers that OpenVINO lacks, `version::type`: `--extension` must say what computes them."""
