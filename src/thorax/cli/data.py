@@ -76,7 +76,7 @@ def _import(source: "Source", options: StoreOptions, *, as_json: bool) -> None:
     from thorax.data.headers import complete
     from thorax.images.preprocess import InputSpec
     from thorax.report.data import import_tables
-    from thorax.results.data import DoubtfulReading
+    from thorax.results.shared import ReadWarning
 
     with console.steps("reading headers", len(source.rows)) as tell:
         source = complete(source, workers=options.workers, on_progress=tell)
@@ -91,7 +91,7 @@ def _import(source: "Source", options: StoreOptions, *, as_json: bool) -> None:
             workers=options.workers,
             on_progress=tell,
         )
-    notes = (DoubtfulReading(code=n.code, message=n.message) for n in source.warnings)
+    notes = (ReadWarning(code=n.code, message=n.message) for n in source.warnings)
     told = {"conventions": source.conventions, "warnings": (*notes, *result.warnings)}
     result = result.model_copy(update=told)
     lines = [f"{result.images:,} images of {result.patients:,} patients in {options.out}"]

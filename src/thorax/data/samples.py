@@ -96,7 +96,7 @@ class Skipped:
 class Note:
     """What is doubtful in how a source was read, told and not fatal.
 
-    Fields as of `thorax.results.shared.Warned`.
+    Fields as of `thorax.results.shared.ReadWarning`.
     """
 
     code: str

@@ -51,7 +51,8 @@ from thorax.files.documents import checked_line
 from thorax.images.error_codes import WARNINGS
 from thorax.images.preprocess import InputSpec, placement
 from thorax.labels import NEGATIVE, POSITIVE, UNKNOWN, LabelSet
-from thorax.results.data import DoubtfulReading, ImportResult, LabelCounts, SkippedImage
+from thorax.results.data import ImportResult, LabelCounts, SkippedImage
+from thorax.results.shared import ReadWarning
 
 _LONGEST_CELL: Final = 1000
 
@@ -521,14 +522,14 @@ def _answer(out: Path, plan: str) -> ImportResult:
     )
 
 
-def _doubtful(store: Store) -> tuple[DoubtfulReading, ...]:
+def _doubtful(store: Store) -> tuple[ReadWarning, ...]:
     """Return how many images were read with a warning of each code, and the first of them."""
     images: dict[str, list[str]] = {}
     for name, codes in zip(store.names, store.warnings, strict=True):
         for code in codes:
             images.setdefault(code, []).append(name)
     return tuple(
-        DoubtfulReading(
+        ReadWarning(
             code=code,
             message=f"{len(names):,} image{'s' * (len(names) > 1)}, the first {names[0]}: "
             + WARNINGS.get(code, "see a later version"),

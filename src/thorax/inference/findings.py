@@ -16,7 +16,8 @@ from thorax.images.radiograph import PATIENT, Meaning
 from thorax.inference.heatmap_picture import peak, to_source
 from thorax.inference.predictor import Prediction
 from thorax.inference.sources import Source, StoredImage, ZippedImage
-from thorax.results.findings import DicomFacts, Findings, ReadError, ReadWarning
+from thorax.results.findings import DicomFacts, Findings, ReadError
+from thorax.results.shared import ReadWarning
 
 Sink = Callable[[Findings], object]
 """Where the findings of one radiograph after the other go."""

@@ -128,8 +128,11 @@ def find_sources(
             store.require_side(side)
             yield from (StoredImage(path, number, name) for number, name in enumerate(store.names))
             continue
-        for file in find_files([path], passed_over, follow_links=follow_links):
-            yield from _unzipped(file, passed_over)
+        for file, kind in _files(path, passed_over, follow_links=follow_links):
+            if kind == "zip":
+                yield from _unzipped(file, passed_over)
+            else:
+                yield file
 
 
 @functools.lru_cache(maxsize=8)
@@ -139,24 +142,17 @@ def opened(path: Path) -> Store:
 
 
 def _unzipped(path: Path, passed_over: PassedOver) -> Iterator[Source]:
-    """Yield the images in a ZIP archive; any other file itself, and an archive that is damaged."""
-    if path == STDIN or not _holds(Path.is_file, path):
-        yield path
-        return
+    """Yield the images in a ZIP archive; one that is damaged itself."""
     try:
-        with path.open("rb") as file:
-            if kind_of(file.read(132)) != "zip":
-                yield path
-                return
         archive = _archive(path, os.getpid())
-    except (ImageError, OSError):
+    except ImageError:
         # Whoever reads it is told.
         yield path
         return
     for name in archive.names:
         member, reason = ZippedImage(path, name), None
         with suppress(ImageError):
-            reason = _why_not(Path(name), archive.read(name, _HEAD_BYTES, whole=False))
+            reason, _ = _judged(Path(name), archive.read(name, _HEAD_BYTES, whole=False))
         if reason is None:
             yield member
         else:
@@ -186,27 +182,48 @@ def find_files(
     """
     passed_over = passed_over or PassedOver()
     for path in inputs:
-        folder = path != STDIN and _holds(Path.is_dir, path)
-        # The folders that are open, each with what is left of it.
-        waiting = [_entries(path) if folder else iter([path])]
-        seen: set[tuple[int, int]] = set()
-        while waiting:
-            entry = next(waiting[-1], None)
-            if entry is None:
-                waiting.pop()
-            elif isinstance(entry, Path):
-                yield entry
-            elif entry.name.startswith("."):
-                if not is_ours(entry.name):
-                    passed_over.add(entry.path, "hidden")
-            elif entry.is_dir(follow_symlinks=False) or (
-                follow_links and _is_new_folder(entry, seen)
-            ):
-                waiting.append(_entries(Path(entry.path)))
-            elif (reason := _why_no_radiograph(Path(entry.path))) is None:
-                yield Path(entry.path)
+        for file, _ in _files(path, passed_over, follow_links=follow_links):
+            yield file
+
+
+def _files(
+    path: Path, passed_over: PassedOver, *, follow_links: bool
+) -> Iterator[tuple[Path, str]]:
+    """Yield what `find_files` does of one input, each with what it is by how it begins."""
+    if path == STDIN or not _holds(Path.is_dir, path):
+        yield path, _named_kind(path)
+        return
+    # The folders that are open, each with what is left of it.
+    waiting = [_entries(path)]
+    seen: set[tuple[int, int]] = set()
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+        elif isinstance(entry, Path):
+            yield entry, ""
+        elif entry.name.startswith("."):
+            if not is_ours(entry.name):
+                passed_over.add(entry.path, "hidden")
+        elif entry.is_dir(follow_symlinks=False) or (follow_links and _is_new_folder(entry, seen)):
+            waiting.append(_entries(Path(entry.path)))
+        else:
+            reason, kind = _looked_at(Path(entry.path))
+            if reason is None:
+                yield Path(entry.path), kind
             else:
                 passed_over.add(entry.path, reason)
+
+
+def _named_kind(path: Path) -> str:
+    """Return what a file that was named is; "" of what is no file, which is not opened."""
+    if path == STDIN or not _holds(Path.is_file, path):
+        return ""
+    try:
+        with path.open("rb") as file:
+            return kind_of(file.read(_HEAD_BYTES))
+    except OSError:
+        return ""
 
 
 def _is_new_folder(entry: "os.DirEntry[str]", seen: set[tuple[int, int]]) -> bool:
@@ -233,33 +250,38 @@ def _entries(folder: Path) -> "Iterator[os.DirEntry[str] | Path]":
     yield from entries
 
 
-def _why_no_radiograph(path: Path) -> str | None:
-    """Return why a file of a folder is none, in words that are counted; None for what may be."""
+def _looked_at(path: Path) -> tuple[str | None, str]:
+    """Return why a file of a folder is no radiograph, None for what may be, and what it is.
+
+    The reason is in words that are counted; the kind is of `kind_of`, "" where nobody may look.
+    """
     try:
         mode = path.stat().st_mode
         # Of a link to a folder nobody knows what is behind it; a pipe is no file.
         if stat.S_ISDIR(mode) or (not stat.S_ISREG(mode) and path.suffix.lower() in ENDINGS):
-            return None
+            return None, ""
         if not stat.S_ISREG(mode):
-            return "no file"
+            return "no file", ""
         with path.open("rb") as file:
-            return _why_not(path, file.read(_HEAD_BYTES))
+            return _judged(path, file.read(_HEAD_BYTES))
     except FileNotFoundError:
         # A link that leads nowhere is a radiograph by its name only.
-        return None if path.suffix.lower() in ENDINGS else _ending(path)
+        return (None if path.suffix.lower() in ENDINGS else _ending(path)), ""
     except OSError:
-        return None
+        return None, ""
 
 
-def _why_not(path: Path, head: bytes) -> str | None:
-    kind, suffix = kind_of(head), path.suffix.lower()
+def _judged(path: Path, head: bytes) -> tuple[str | None, str]:
+    """Return why a file is no radiograph, by its name and its first bytes, and what it is."""
+    kind = inner = kind_of(head)
+    suffix = path.suffix.lower()
     if kind == "gzip":
-        kind, suffix = kind_of(_first_inflated(head)), path.with_suffix("").suffix.lower()
-    if kind == "dicom":
-        return _without_pixels(head)
-    if kind in (*_READ, "zip") or suffix in ENDINGS | _UNREAD_PICTURES:
-        return None
-    return _ending(path)
+        inner, suffix = kind_of(_first_inflated(head)), path.with_suffix("").suffix.lower()
+    if inner == "dicom":
+        return _without_pixels(head), kind
+    if inner in (*_READ, "zip") or suffix in ENDINGS | _UNREAD_PICTURES:
+        return None, kind
+    return _ending(path), kind
 
 
 def _ending(path: Path) -> str:

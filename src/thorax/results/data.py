@@ -7,6 +7,7 @@ from pydantic import Field
 
 from thorax.errors import DataError
 from thorax.results.schema import Part, Result
+from thorax.results.shared import ReadWarning
 
 
 class PhantomResult(Result):
@@ -39,15 +40,6 @@ class LabelCounts(Part):
     unknown: int
 
 
-class DoubtfulReading(Part):
-    """Something in tables or images of a source that may not mean what it was taken for."""
-
-    code: str
-    """What, as a program reads it."""
-    message: str
-    """What, and what to do, in a line for a person."""
-
-
 class ImportResult(Result):
     """Store that `thorax data import` made."""
 
@@ -72,7 +64,7 @@ class ImportResult(Result):
     """Lesion boxes."""
     conventions: tuple[str, ...] = ()
     """How labels, splits and patients were read, a sentence each."""
-    warnings: tuple[DoubtfulReading, ...] = ()
+    warnings: tuple[ReadWarning, ...] = ()
     """What is doubtful in it."""
 
 

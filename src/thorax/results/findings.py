@@ -5,7 +5,7 @@ from typing import Final, Literal
 from pydantic import Field, RootModel
 
 from thorax.results.schema import Part
-from thorax.results.shared import EngineResult, Modelled
+from thorax.results.shared import EngineResult, Modelled, ReadWarning
 
 SHOWN: Final = 100
 """Rows of the table for people; JSON and CSV have all."""
@@ -13,14 +13,6 @@ SHOWN: Final = 100
 
 class ReadError(Part):
     """Why a file could not be read."""
-
-    code: str
-    message: str
-    """One line, for a person."""
-
-
-class ReadWarning(Part):
-    """What is doubtful about how a radiograph was read; it was answered nevertheless."""
 
     code: str
     message: str

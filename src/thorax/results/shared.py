@@ -6,6 +6,15 @@ from typing import Literal, Protocol, Self
 from thorax.results.schema import Part, Result
 
 
+class ReadWarning(Part):
+    """What is doubtful about how an image or a table was read; it was taken nevertheless."""
+
+    code: str
+    """What, as a program reads it."""
+    message: str
+    """One line, for a person."""
+
+
 class _Bounds(Protocol):
     @property
     def value(self) -> float: ...
