@@ -1,4 +1,4 @@
-"""Python code that is ended before any of its calls to the system, one after another."""
+"""Python code that is ended at any of its calls to the system, one after another."""
 
 import signal
 import subprocess
@@ -18,7 +18,11 @@ def counted(function):
             raise KeyboardInterrupt
         if left < 0 and end == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        return function(*arguments, **named)
+        try:
+            return function(*arguments, **named)
+        finally:
+            if left == -1 and end == "Ctrl-C after":
+                raise KeyboardInterrupt
     return call
 def count():
     for name in ("rename", "replace", "rmdir", "mkdir", "unlink", "link", "fsync", "open"):
@@ -41,7 +45,7 @@ def ended_at_every_call(
         script: which calls `count()` when it has imported all, and knows its `folder`.
         folder: in which each run has its own.
         prepare: fills such a folder before the run.
-        end: "kill", or "Ctrl-C", after which the script cleans up.
+        end: "kill", or "Ctrl-C" before or "Ctrl-C after" the call, whereupon the script cleans up.
 
     Yields:
         the folder of each run after it; the last one came to its end.

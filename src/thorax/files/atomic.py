@@ -6,6 +6,7 @@ renaming, keeps its mode and owner, and is never seen half written; a terminal, 
 of the system, which a caller translates into its own code.
 """
 
+import atexit
 import contextlib
 import ctypes
 import errno
@@ -19,7 +20,7 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,9 @@ _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 _NO_EXCHANGE: Final = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _NO_LOCKS: Final = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+_unfinished: Final[set[Path]] = set()
+"""What this process is writing. A signal may fall between any two steps, before the block that
+would remove it or while that does: what is left here goes when the process ends."""
 
 
 class LockedError(BlockingIOError):
@@ -93,7 +97,7 @@ def new_file(path: Path, *, swept: bool = False) -> Iterator[IO[bytes]]:
             os.fsync(descriptor)
             partial.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
     sync(target.parent)
 
 
@@ -132,7 +136,7 @@ def require_place(path: Path) -> None:
         keep_mode_and_owner(target, descriptor)
     finally:
         os.close(descriptor)
-        partial.unlink(missing_ok=True)
+        _discard(partial)
 
 
 @contextmanager
@@ -148,7 +152,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     out = Path(os.path.realpath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     recover(out)
-    with _held_folder(lambda: _made(out.parent / _partial_name(out.name))) as staging:
+    with _held_folder(out) as staging:
         yield staging
         sync(staging)
         _take_place(staging, out)
@@ -196,7 +200,7 @@ def temporary_folder() -> Iterator[Path]:
                 with _abandoned(folder) as nobodys:
                     if nobodys:
                         _remove(folder)
-    with _held_folder(lambda: _made(place.with_name(_partial_name(_TEMPORARY)), 0o700)) as folder:
+    with _held_folder(place, 0o700) as folder:
         yield folder
 
 
@@ -322,17 +326,39 @@ def _partial_name(name: str) -> str:
     return f".{_short(name)}.{os.getpid()}.{secrets.token_hex(8)}{_PARTIAL}"
 
 
+def _partial_of(target: Path) -> Path:
+    """Return a new name beside a target, which is noted before anything has it."""
+    partial = target.with_name(_partial_name(target.name))
+    _unfinished.add(partial)
+    return partial
+
+
+def _discard(partial: Path) -> None:
+    _remove(partial)
+    _unfinished.discard(partial)
+
+
+@atexit.register
+def _discard_unfinished() -> None:
+    """Remove what this process, and not one it was forked from, left half written."""
+    for partial in list(_unfinished):
+        if f".{os.getpid()}." in partial.name:
+            with contextlib.suppress(OSError):
+                _discard(partial)
+
+
 def _new_partial(target: Path, *, swept: bool = False) -> tuple[Path, int]:
     """Return a new file beside a target, and its descriptor; a lock says that it is in use."""
     if not swept:
         sweep(target)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        partial = target.with_name(_partial_name(target.name))
+        partial = _partial_of(target)
         descriptor = os.open(partial, flags, 0o666)
         if _hold(descriptor, partial):
             return partial, descriptor
         os.close(descriptor)
+        _discard(partial)
 
 
 def _hold(descriptor: int, path: Path) -> bool:
@@ -354,25 +380,22 @@ def _hold(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _made(folder: Path, mode: int = 0o777) -> Path:
-    folder.mkdir(mode)
-    return folder
-
-
 @contextmanager
-def _held_folder(make: Callable[[], Path]) -> Iterator[Path]:
-    """Yield a new folder that nobody sweeps, and remove what is left of it."""
+def _held_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
+    """Yield a new folder beside a target that nobody sweeps, and remove what is left of it."""
     while True:
-        folder = make()
+        folder = _partial_of(target)
+        folder.mkdir(mode)
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if _hold(descriptor, folder):
                 break
             os.close(descriptor)
+        _discard(folder)
     try:
         yield folder
     finally:
-        _remove(folder)
+        _discard(folder)
         os.close(descriptor)
 
 
