@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks import large_batch_data
+from benchmarks import tasks
 from benchmarks.large_batch_cells import (
     SEEDS,
     STUDIES,
@@ -258,8 +258,8 @@ def main() -> None:
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
     stores: dict[str, Callable[[], Store]] = {
-        "phantoms": lambda: large_batch_data.phantoms(options.work),
-        "kermany": lambda: large_batch_data.kermany(options.work, options.data),
+        "phantoms": lambda: tasks.phantoms(options.work, STUDIES["phantoms"].side),
+        "kermany": lambda: tasks.kermany(options.work, options.data, STUDIES["kermany"].side),
     }
     found = {}
     for name in options.study or sorted(STUDIES):

@@ -1,4 +1,7 @@
-"""The two stores of the large-batch experiment: phantoms drawn here, and children's pneumonia."""
+"""What networks are trained on to be compared: drawn chests, and radiographs of two collections.
+
+Each is imported once into a store of the folder, whole patients in one split.
+"""
 
 import csv
 import hashlib
@@ -7,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from benchmarks.large_batch_cells import KERMANY, PHANTOMS
-from thorax.data import folder
+from thorax.data import folder, nih
 from thorax.data.store import Store, open_store, write
 from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
@@ -26,33 +28,49 @@ PAEDIATRIC_TRAIN: Final = 3072
 """Three batches of 1,024."""
 
 
-def phantoms(work: Path) -> Store:
-    """Draw and import the phantoms once, and open them."""
-    out, drawn = work / "phantoms.store", work / "drawn"
+def phantoms(work: Path, side: int) -> Store:
+    """Draw chests, import them at a side, pixels, and open them."""
+    out, drawn = work / f"phantoms-{side}.store", work / "drawn"
     if not out.exists():
         if not (drawn / "labels.csv").is_file():
             dataset.write(drawn, count=sum(DRAWN.values()), side=DRAWN_SIDE, seed=PHANTOM_SEED)
         table = work / "phantoms.csv"
         write_text(table, _with_splits((drawn / "labels.csv").read_text("utf-8")))
         rows = folder.rows(drawn, labels=table)
-        write(rows, out, InputSpec(PHANTOMS.side), NIH14, source="phantom")
+        write(rows, out, InputSpec(side), NIH14, source="phantom")
     store = open_store(out)
     _refuse_shared_patients(store)
     return store
 
 
-def kermany(work: Path, data: Path) -> Store:
-    """Import the radiographs of Kermany, Zhang, Goldbaum (Mendeley Data rscbjbr9sj) at 64 px.
+def kermany(work: Path, data: Path, side: int) -> Store:
+    """Import radiographs of children of 1 to 5 years: pneumonia, and bacterial against viral.
 
-    Patients are put in order by the digest of their name; the first make up `PAEDIATRIC_TRAIN`
-    images to train on, less whole patients that would not fit, and the rest is halved by patient.
+    They are of Kermany, Zhang, Goldbaum (Mendeley Data rscbjbr9sj, CC BY 4.0). Patients are put in
+    order by the digest of their name; the first make up `PAEDIATRIC_TRAIN` images to train on, less
+    whole patients that would not fit, and the rest is halved by patient.
     """
-    out, table = work / "kermany.store", work / "kermany.csv"
+    out, table = work / f"kermany-{side}.store", work / "kermany.csv"
     if not out.exists():
         with (data / "labels.csv").open(newline="", encoding="utf-8") as file:
             write_text(table, _paediatric(list(csv.DictReader(file))))
         rows = folder.rows(data, labels=table, label_set=PAEDIATRIC)
-        write(rows, out, InputSpec(KERMANY.side), PAEDIATRIC, source="folder")
+        write(rows, out, InputSpec(side), PAEDIATRIC, source="folder")
+    store = open_store(out)
+    _refuse_shared_patients(store)
+    return store
+
+
+def radiographs(work: Path, data: Path) -> Store:
+    """Import the 256 px and 64 px images of ChestX-ray14 at 64 px with the official split."""
+    out = work / "nih-64.store"
+    if not out.exists():
+        labels, split = data / "Data_Entry_2017_v2020.csv.gz", data / "official_split.csv.gz"
+        large = nih.rows(data / "images-256", labels=labels, split=split)
+        named = {row.image for row in large}
+        small = nih.rows(data / "images-64", labels=labels, split=split)
+        rows = [*large, *(row for row in small if row.image not in named)]
+        write(rows, out, InputSpec(64), NIH14, source="nih")
     store = open_store(out)
     _refuse_shared_patients(store)
     return store
