@@ -1,6 +1,6 @@
 """The experiment of the mission: what a large batch costs, and what brings it back.
 
-    python -m benchmarks.large_batch --work FOLDER [--data ../shared/data/nih] [--study phantoms]
+    python -m benchmarks.large_batch --work FOLDER [--data KERMANY] [--study phantoms]
     python -m benchmarks.large_batch --work FOLDER --report
 
 Trains every run of `benchmarks.large_batch_cells` with equal epochs, judges it on the test split,
@@ -23,8 +23,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks import large_batch_data
-from benchmarks.large_batch_cells import SEEDS, STUDIES, Cell, Knobs, Study, recipe, results, tuning
+from benchmarks import tasks
+from benchmarks.large_batch_cells import (
+    SEEDS,
+    STUDIES,
+    Arm,
+    Cell,
+    Study,
+    rates,
+    recipe,
+    results,
+    tuning,
+)
 from benchmarks.large_batch_report import report
 from benchmarks.result import write
 from thorax.data.loader import BatchOrder, batches
@@ -58,16 +68,27 @@ def record_path(work: Path, cell: Cell) -> Path:
     return work / cell.study / f"{cell.name}.json"
 
 
-def chosen(work: Path, study: Study, name: str) -> Knobs | None:
-    """Return the knobs of the best validation AUROC, None while a run of the grid is missing."""
+def tried(work: Path, study: Study, arm: Arm) -> dict[float, float]:
+    """Return the validation AUROC of each learning rate that was tried; 0 where it diverged."""
+    scores: dict[float, float] = {}
+    while missing := [cell for cell in tuning(study, arm, scores) if cell.rate not in scores]:
+        made = [cell for cell in missing if record_path(work, cell).exists()]
+        if not made:
+            break
+        for cell in made:
+            record = json.loads(record_path(work, cell).read_text("utf-8"))
+            scores[cell.rate] = record["val_mean_auroc"] or 0.0
+    return scores
+
+
+def chosen(work: Path, study: Study, name: str) -> float | None:
+    """Return the rate of the best validation AUROC, None while a try is missing."""
     arm = study.source(study.arm(name))
-    tried = [(record_path(work, cell), cell) for cell in tuning(study, arm)]
-    if not tried:
-        return arm.grid[0]
-    if not all(path.exists() for path, _ in tried):
+    scores = tried(work, study, arm)
+    assert arm.lowest_rate is not None
+    if any(rate not in scores for rate in rates(arm.lowest_rate, scores)):
         return None
-    scores = [json.loads(path.read_text("utf-8"))["val_mean_auroc"] or 0.0 for path, _ in tried]
-    return dict(tried[int(np.argmax(scores))][1].knobs)
+    return max(scores, key=lambda rate: scores[rate])
 
 
 def runnable(
@@ -78,12 +99,13 @@ def runnable(
     between: list[Cell] = []
     more = False
     for arm in map(study.arm, names):
-        now += tuning(study, study.source(arm))
-        knobs = chosen(work, study, arm.name)
-        if knobs is None:
+        source = study.source(arm)
+        now += tuning(study, source, tried(work, study, source))
+        rate = chosen(work, study, arm.name)
+        if rate is None:
             more = True
             continue
-        cells = [cell for cell in results(study, arm, knobs) if cell.batch in sizes]
+        cells = [cell for cell in results(study, arm, rate) if cell.batch in sizes]
         cells.sort(key=lambda cell: cell.seed)
         # The smallest and the largest batch carry the result: what lies between comes last.
         edges = {min(study.batches), max(study.batches)}
@@ -122,7 +144,7 @@ def run(work: Path, study: Study, store: Store, cell: Cell, commit: str) -> None
         "arm": cell.arm,
         "batch": cell.batch,
         "seed": cell.seed,
-        "knobs": dict(cell.knobs),
+        "rate": cell.rate,
         "recipe": how.model_dump(mode="json"),
         "commit": commit,
     }
@@ -227,7 +249,7 @@ def main() -> None:
     """Make the runs that are missing, or report those that are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for stores and runs")
-    parser.add_argument("--data", type=Path, help="folder with the ChestX-ray14 images")
+    parser.add_argument("--data", type=Path, help="folder of the Kermany radiographs")
     parser.add_argument("--study", choices=sorted(STUDIES), action="append", default=[])
     parser.add_argument("--arm", action="append", default=[], help="these alone, in this order")
     parser.add_argument("--batch", action="append", type=int, default=[], help="these alone")
@@ -236,16 +258,24 @@ def main() -> None:
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
     stores: dict[str, Callable[[], Store]] = {
-        "phantoms": lambda: large_batch_data.phantoms(options.work),
-        "phantoms-long": lambda: large_batch_data.phantoms(options.work),
-        "nih": lambda: large_batch_data.radiographs(options.work, options.data),
+        "phantoms": lambda: tasks.phantoms(options.work, STUDIES["phantoms"].side),
+        "kermany": lambda: tasks.kermany(options.work, options.data, STUDIES["kermany"].side),
     }
     found = {}
     for name in options.study or sorted(STUDIES):
         study, store = STUDIES[name], stores[name]()
         if options.report:
-            knobs = {arm.name: chosen(options.work, study, arm.name) for arm in study.arms}
-            found[name] = report(options.work, study, store, knobs)
+            found[name] = report(
+                options.work,
+                study,
+                store,
+                rates={arm.name: chosen(options.work, study, arm.name) for arm in study.arms},
+                tried={
+                    arm.name: tried(options.work, study, arm)
+                    for arm in study.arms
+                    if arm.follows is None
+                },
+            )
         else:
             names = options.arm or [arm.name for arm in study.arms]
             work_off(options.work, study, store, names, options.batch or study.batches)

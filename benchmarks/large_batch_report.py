@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.large_batch_cells import SEEDS, SMALL, Arm, Cell, Knobs, Study, results, tuning
+from benchmarks.large_batch_cells import SEEDS, SMALL, Arm, Cell, Study, results
 from benchmarks.large_batch_plots import against_batch, against_each_other
 from benchmarks.result import table
 from thorax.data.store import Store
@@ -30,7 +30,12 @@ Record = Mapping[str, Any]
 
 
 def report(
-    work: Path, study: Study, store: Store, chosen: Mapping[str, Knobs | None]
+    work: Path,
+    study: Study,
+    store: Store,
+    *,
+    rates: Mapping[str, float | None],
+    tried: Mapping[str, Mapping[float, float]],
 ) -> dict[str, Any]:
     """Print the table of a study, draw its plots, and return its document.
 
@@ -40,21 +45,17 @@ def report(
         work: folder of the records.
         study: which.
         store: it was trained and tested on.
-        chosen: knobs of each arm, None while they are open.
+        rates: that were chosen, by arm; None while they are open.
+        tried: the validation AUROC of each rate tried, by tuned arm.
     """
-    tried = [
-        {"arm": arm.name, "batch": arm.tuned_at, **_kept(record, "knobs", "val_mean_auroc")}
-        for arm in study.arms
-        for record in _records(work, tuning(study, arm))
-    ]
     runs: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for arm in study.arms:
-        knobs = chosen[arm.name]
-        if knobs is None:
+        rate = rates[arm.name]
+        if rate is None:
             continue
         for batch in arm.batches:
-            cells = [cell for cell in results(study, arm, knobs) if cell.batch == batch]
+            cells = [cell for cell in results(study, arm, rate) if cell.batch == batch]
             found = [_run(work, store, cell, record) for cell, record in _made(work, cells)]
             runs += found
             if found:
@@ -66,17 +67,22 @@ def report(
     _document(study.name, _markdown(rows))
     _draw(study, rows, runs)
     return {
+        "side": study.side,
         "epochs": study.epochs,
         "images": {name: len(store.select(name)) for name in ("train", "val", "test")},
         "seeds": list(SEEDS),
-        "tuning": tried,
+        "tuning": [
+            {
+                "arm": arm,
+                "batch": study.arm(arm).tuned_at,
+                "val_mean_auroc": {f"{rate:g}": score for rate, score in sorted(scores.items())},
+                "chosen": rates[arm],
+            }
+            for arm, scores in tried.items()
+        ],
         "summary": rows,
         "runs": [{key: run[key] for key in run if key != "cell"} for run in runs],
     }
-
-
-def _records(work: Path, cells: Sequence[Cell]) -> list[Record]:
-    return [record for _, record in _made(work, cells)]
 
 
 def _made(work: Path, cells: Sequence[Cell]) -> list[tuple[Cell, Record]]:
@@ -91,7 +97,7 @@ def _kept(record: Record, *keys: str) -> dict[str, Any]:
 def _run(work: Path, store: Store, cell: Cell, record: Record) -> dict[str, Any]:
     """Return what is reported of one run."""
     made = _kept(
-        record, "arm", "batch", "seed", "knobs", "commit", "diverged", "steps", "images"
+        record, "arm", "batch", "seed", "rate", "commit", "diverged", "steps", "images"
     ) | _kept(record, "images_per_s", "train_loss", "val_mean_auroc", "test_mean_auroc")
     made |= {"cell": cell, "peak": record["recipe"]["schedule"]["peak"]}
     if made["diverged"] is None:

@@ -11,7 +11,7 @@ finished run in the folder is not trained again.
 import argparse
 from pathlib import Path
 
-from benchmarks import large_batch_data
+from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
 from benchmarks.result import table, write
 from thorax.training.card import newest, read_card, resolve
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the NIH images")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    store = large_batch_data.radiographs(options.work, options.data)
+    store = tasks.radiographs(options.work, options.data)
     run, model = options.work / "run", options.work / "model-fp32"
     if newest(run) is None:
         changes = [word for key, value in CHANGES.items() for word in ("--set", f"{key}={value}")]

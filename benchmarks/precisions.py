@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import safetensors.torch
 
-from benchmarks import large_batch_data
+from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
 from benchmarks.result import median_ratio, table, write
 from thorax import artifact
@@ -63,7 +63,7 @@ def stores(work: Path, data: Path) -> dict[str, Path]:
             words = ("--count", count, "--size", side, "--seed", PHANTOMS["seed"])
             thorax("phantom", images, *words)
             thorax("data", "import", "phantom", images, "--size", side, "--out", made[name])
-    return {**made, "radiographs": large_batch_data.radiographs(work, data).path}
+    return {**made, "radiographs": tasks.radiographs(work, data).path}
 
 
 def trained(work: Path, network: str, found: Mapping[str, Path]) -> dict[str, Path]:
