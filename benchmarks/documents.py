@@ -1,0 +1,119 @@
+"""What is written into documents: whole pages, blocks between two comments, figures within text.
+
+`python docs/generate.py` writes all of it from the newest result files; with `--check` it says what
+differs, and which figure is bound to nothing.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from benchmarks import page, tables
+from benchmarks.bindings import ROOT, Register, documents
+from benchmarks.catalogue import Kind
+from benchmarks.evidence import Evidence
+
+Block = Callable[[Evidence], str]
+
+BENCHMARKS: Final = "docs/benchmarks.md"
+
+
+def _of(claim: str, table: Callable[[tables.Document], str]) -> Block:
+    """Return what makes a block of the newest file of a claim."""
+    return lambda evidence: table(evidence.newest(claim).document)
+
+
+BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
+    {
+        "README.md": {
+            "measured": lambda evidence: page.headlines(evidence, Kind.MEASURED),
+            "modelled": lambda evidence: page.headlines(evidence, Kind.MODELLED),
+        },
+        "docs/optimizer.md": {
+            "precisions": _of("precisions", tables.precisions),
+            "peers": lambda evidence: page.claim_table(evidence, "int8_resnet50"),
+        },
+        "docs/fpga.md": {
+            "bit exact": _of("fpga_bit_exact", tables.fpga_bit_exact),
+            "fp11": _of("fpga_auroc", tables.fpga_auroc),
+            "explored resnet50": _of("fpga_explore_224px", tables.explored(0, "ResNet-50")),
+            "explored densenet121": _of("fpga_explore_224px", tables.explored(1, "DenseNet-121")),
+            "explored small": _of("fpga_explore_64px", tables.explored_small),
+        },
+        "docs/training.md": {"official recipe": _of("nih_official_recipe", tables.aurocs)},
+        "docs/large-batch.md": {
+            "phantoms": _of("large_batch", tables.large_batch("phantoms")),
+            "nih": _of("large_batch", tables.large_batch("nih")),
+        },
+    }
+)
+"""Blocks by document and name, each between `<!-- name -->` and `<!-- end of name -->`."""
+
+WRITTEN_BY_SCRIPTS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "docs/figures-2018.md": {
+            "servers": "tests/plan/test_claims.py",
+            "claims": "tests/plan/test_claims.py",
+        },
+        "docs/planning.md": {
+            "closed forms": "tests/plan/test_simulation.py",
+            "sums of gradients": "tests/plan/test_published.py",
+            "clusters": "tests/plan/test_published.py",
+        },
+        "docs/fpga.md": {
+            "published": "tests/fpga/test_published.py",
+            "area": "tests/fpga/test_published.py",
+            "searched": "tests/fpga/test_published.py",
+        },
+    }
+)
+"""Blocks that a script of benchmarks/ writes or prints, and the test that compares each with it."""
+
+
+def with_blocks(name: str, text: str, evidence: Evidence) -> str:
+    """Return a document with its blocks as the newest result files have them.
+
+    Raises:
+        ValueError: a block of `BLOCKS` has no place in the document.
+    """
+    for mark, block in BLOCKS.get(name, {}).items():
+        begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"{name} needs one {begin.strip()} and one {end}")
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{block(evidence)}\n\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def unknown_blocks(name: str, text: str) -> list[str]:
+    """Return the names of marked blocks that nothing writes or compares."""
+    known = {*BLOCKS.get(name, {}), *WRITTEN_BY_SCRIPTS.get(name, {})}
+    return [mark for mark in re.findall(r"<!-- end of ([\w ]+) -->", text) if mark not in known]
+
+
+def written(evidence: Evidence, register: Register) -> dict[str, str]:
+    """Return every document that holds figures, by its path, as it has to be."""
+    pages = {BENCHMARKS: page.page(evidence)}
+    for document in documents():
+        text = with_blocks(document.name, document.text, evidence)
+        pages[document.name] = register.rewritten(document.name, text)
+    return pages
+
+
+def complaints(evidence: Evidence, register: Register) -> list[str]:
+    """Return a line for everything that is not as the result files have it, or is bound to nothing."""
+    lines = [f"docs/figures.toml: there is no {name}" for name in register.documents if not (ROOT / name).is_file()]  # fmt: skip
+    for document in documents():
+        name, text = document.name, document.text
+        if with_blocks(name, text, evidence) != text:
+            lines.append(f"{name}: a block is older than its result file: run docs/generate.py")
+        lines += [
+            f"{name}: nothing writes or compares the block {mark}"
+            for mark in unknown_blocks(name, text)
+        ]
+        lines += register.complaints(name, text)
+    path = ROOT / BENCHMARKS
+    if not path.is_file() or path.read_text("utf-8") != page.page(evidence):
+        lines.append(f"{BENCHMARKS} is older than the result files: run docs/generate.py")
+    return lines

@@ -1,0 +1,146 @@
+"""The few figures that README.md shows, each out of the newest result file of its claim."""
+
+# ruff: noqa: E501  # titles and paths that are better read on one line
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.catalogue import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One line of the figures of README.md.
+
+    Attributes:
+        claim: whose newest file says on what machine.
+        title: what was measured.
+        texts: what to say; figures stand in braces as benchmarks/evidence.py names them. The first
+            text that the result files can fill is taken, and none where they cannot.
+            `{comparisons CLAIM WORD | WORD}` are the comparisons of a claim that have a word in
+            their names.
+        kind: of the figures.
+    """
+
+    claim: str
+    title: str
+    texts: tuple[str, ...]
+    kind: Kind = Kind.MEASURED
+
+
+def _drops(claim: str, entry: str, data: str) -> str:
+    """Return the drops of three networks on one kind of images."""
+    return "; ".join(
+        f"{{{claim}: {entry.format(network=network, data=data)}.value | z.4f}}"
+        for network in ("resnet50", "densenet121", "vgg16_bn")
+    )
+
+
+_INT8: Final = "rows[network={network},precision=int8].{data}.drop"
+_FP11: Final = "rows[network={network},trained_on={data}].drop"
+
+HEADLINES: Final[Sequence[Headline]] = (
+    Headline(
+        "resnet50_peers",
+        "ResNet-50 at 224 x 224, images/s of Thorax INT8 over peers",
+        ("{comparisons resnet50_peers int8}",),
+    ),
+    Headline(
+        "int8_resnet50",
+        "INT8 ResNet-50 at 224 x 224, images/s over peers",
+        ("{comparisons int8_resnet50 onnx | torch}",),
+    ),
+    Headline(
+        "scenarios_against_async_queue",
+        "LoadGen over Thorax against LoadGen over OpenVINO's own queue",
+        ("{comparisons scenarios_against_async_queue offline | server}",),
+    ),
+    Headline(
+        "offline_against_benchmark_app",
+        "`thorax benchmark` offline over OpenVINO's benchmark_app, ResNet-50",
+        (
+            "{comparisons offline_against_benchmark_app int8 | fp32}",
+            "INT8 {offline_against_benchmark_app: models[precision=int8].ratio | .2f}, "
+            "FP32 {offline_against_benchmark_app: models[precision=fp32].ratio | .2f}",
+        ),
+    ),
+    Headline(
+        "precisions",
+        "what INT8 costs in AUROC (0 to 1; negative: a gain), ResNet-50, DenseNet-121, VGG-16",
+        (
+            f"phantoms {_drops('precisions', _INT8, 'phantoms')}; "
+            f"radiographs {_drops('precisions', _INT8, 'radiographs')}",
+        ),
+    ),
+    Headline(
+        "fpga_auroc",
+        "what FP11 of the simulated card costs, the same networks",
+        (
+            f"phantoms {_drops('fpga_auroc', _FP11, 'phantoms')}; "
+            f"radiographs {_drops('fpga_auroc', _FP11, 'radiographs')}",
+        ),
+    ),
+    Headline(
+        "main_job",
+        "`make demo` without the installation; mean AUROC of its 14 findings on phantoms",
+        (
+            "{main_job: elapsed_s | .0f} s; {main_job: mean_auroc.fp32.value | .3f} "
+            "[{main_job: mean_auroc.fp32.low | .3f}, {main_job: mean_auroc.fp32.high | .3f}], "
+            "INT8 {main_job: mean_auroc.int8.value | .3f}",
+        ),
+    ),
+    Headline(
+        "nih_official_recipe",
+        "DenseNet-121 from scratch on few radiographs of ChestX-ray14, 64 x 64, mean AUROC on the test split",
+        (
+            "{nih_official_recipe: split.train | ,d} to train on: "
+            "{nih_official_recipe: mean_auroc_interval.value | .2f} "
+            "[{nih_official_recipe: mean_auroc_interval.low | .2f}, "
+            "{nih_official_recipe: mean_auroc_interval.high | .2f}]",
+        ),
+    ),
+    Headline(
+        "large_batch",
+        "AUROC lost at 16 and 64 times the batch, equal epochs",
+        (
+            "linear scaling {large_batch: studies.phantoms.summary[arm=sgd-linear,batch=512].difference | +.3f} "
+            "and {large_batch: studies.phantoms.summary[arm=sgd-linear,batch=2048].difference | +.3f}; "
+            "LARS {large_batch: studies.phantoms.summary[arm=lars,batch=512].difference | +.3f} "
+            "and {large_batch: studies.phantoms.summary[arm=lars,batch=2048].difference | +.3f} "
+            "(goal -0.005)",
+        ),
+    ),
+    Headline(
+        "dicom_readers",
+        "DICOM test files of three other projects that agree with dcmtk or pydicom",
+        (
+            "{dicom_readers: counts[*].agrees | sum | d}; {dicom_readers: counts[*].refused | sum | d} refused",
+        ),
+    ),
+    Headline(
+        "reliability_kills",
+        "work killed at random moments: runs, lost; changed bits: tried, used; damaged models: tried",
+        (
+            "{reliability_kills: kills | d}, {reliability_kills: lost | d}; "
+            "{reliability_bits: flips | ,d}, {reliability_bits: used_silently | d}; "
+            "{reliability_models: formats[*].tried | sum | ,d}",
+        ),
+    ),
+    Headline(
+        "fpga_published",
+        "cycle model of the card against published figures that nothing was fitted to, within 15 %",
+        ("{fpga_published: within_goal | d} of {fpga_published: predicted | d}",),
+        Kind.MODELLED,
+    ),
+    Headline(
+        "cluster_predictions",
+        "zenith, training times of 2018: rows within 10 %, two fitted numbers; adding ranks up",
+        (
+            "{cluster_predictions: summary[system=zenith,model=rate and cost of an update].within_goal | d} of "
+            "{cluster_predictions: summary[system=zenith,model=rate and cost of an update].predicted | d}; "
+            "{cluster_predictions: summary[system=zenith,model=rate and cost of an update].linear_within_goal | d}",
+        ),
+        Kind.MODELLED,
+    ),
+)

@@ -1,0 +1,354 @@
+"""docs/benchmarks.md and the figures of README.md, from the catalogue and the newest result files."""
+
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from benchmarks.catalogue import CLAIMS, Claim, Kind, Row, Section
+from benchmarks.evidence import Evidence, EvidenceError, Processors, ResultFile, look_up, written
+from benchmarks.headlines import HEADLINES, Headline
+from benchmarks.objections import OBJECTIONS
+from thorax.benchmark.confidence import median_of_turns
+
+NOT_YET: Final = "not measured yet"
+
+_INTRODUCTION: Final = """\
+# Benchmarks
+
+<!-- Written by docs/generate.py from benchmarks/catalogue.py and benchmarks/results; do not edit. -->
+
+Every figure of this page is read out of a result file, which the last row of each table links to;
+`python -m SCRIPT` makes it anew, and `python docs/generate.py` then writes this page, the figures
+of [README](../README.md) and those in the text of all documents.
+
+- **A ratio** is the median of the ratios of turns, in square brackets its 95 % interval by the sign
+  test, which asks for no distribution and for six turns at least. Above 1 the first side is faster,
+  where a line does not say otherwise. *CPU* is the same of processor time: what a side gains by
+  working on more processors at once shows there.
+- **Machines** stand side by side, by what their processors can do: INT8 and BF16 have instructions
+  of their own on some, and a ratio of one is no ratio of another.
+- **Load of others** is the share of all processors that processes outside the run used, stolen time
+  included. Older files have the load average of the machine alone, their own load in it.
+- **A goal** was set before the measurement. One that is missed stays here.
+- **Measured, computed and modelled** figures never share a table. *Computed* follows from
+  definitions; *modelled* from constants that are published, calibrated, known beforehand or assumed.
+"""
+
+
+def page(evidence: Evidence) -> str:
+    """Return docs/benchmarks.md."""
+    parts = [_INTRODUCTION]
+    listed = {claim.name for claim in CLAIMS}
+    for section in Section:
+        parts.append(f"## {section}\n")
+        for claim in CLAIMS:
+            if claim.section is section and evidence.files(claim.name):
+                parts.append(_claim(claim, evidence))
+    others = [name for name in evidence.claims if name not in listed]
+    if others:
+        parts.append("## Others\n")
+        parts += [_claim(_unlisted(name, evidence), evidence) for name in others]
+    parts += ["## Not measured yet\n", _missing(evidence), "## Objections\n", _objections(evidence)]
+    return "\n".join(parts)
+
+
+def _unlisted(name: str, evidence: Evidence) -> Claim:
+    """Return what can be said of a claim that the catalogue lacks."""
+    document = evidence.newest(name).document
+    meaning = str(document.get("meaning") or "The file says what was measured.")
+    title = name.replace("_", " ")
+    return Claim(name, Section.SPEED, title[0].upper() + title[1:], meaning, "as the file says", f"benchmarks.{name}")  # fmt: skip
+
+
+def _claim(claim: Claim, evidence: Evidence) -> str:
+    files = evidence.files(claim.name)
+    if claim.kind is not Kind.MEASURED:
+        files = {Processors.NONE: evidence.newest(claim.name)}
+    script = (
+        f"`python -m {claim.script}`" if claim.script.startswith("benchmarks") else claim.script
+    )
+    meaning = claim.meaning if claim.meaning.endswith(".") else f"{claim.meaning}."
+    lines = [f"### {claim.title}\n", f"{meaning} *Sides*: {claim.sides}. *Made* {script}.\n"]
+    if claim.warning and not all(map(_compared, files.values())):
+        lines.append(f"**To be read with care**: {claim.warning}.\n")
+    lines += _table(claim, files)
+    facts: Sequence[tuple[str, Callable[[Claim, ResultFile], str]]] = (
+        ("*turns*", _turns),
+        ("*load of others*", _load),
+        ("*processor*", _processor),
+        ("*file*", _file),
+    )
+    for title, fact in facts:
+        cells = [fact(claim, file) for file in files.values()]
+        if any(cells):
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    lines += _settings(files)
+    return "\n".join(lines) + "\n"
+
+
+def _table(claim: Claim, files: Mapping[Processors, ResultFile]) -> list[str]:
+    """Return the lines of a table with a column a class of processors."""
+    columns = [_cells(claim, file) for file in files.values()]
+    titles = list(dict.fromkeys(title for column in columns for title in column))
+    heads = [kind.title for kind in files] if claim.kind is Kind.MEASURED else [claim.kind]
+    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(files)]
+    lines += [
+        f"| {title} | {' | '.join(column.get(title, '') for column in columns)} |"
+        for title in titles
+    ]
+    return lines
+
+
+def _cells(claim: Claim, file: ResultFile) -> dict[str, str]:
+    """Return the rows of a file: its comparisons and what the catalogue finds in it."""
+    cells = {f"{one['name']}, {one['quantity']}": comparison(one) for one in _compared(file)}
+    for row in claim.rows:
+        try:
+            cells[row.title] = cell(row, file)
+        except EvidenceError:
+            continue  # a file in another form, or of another day, has not every figure
+    return cells
+
+
+def _compared(file: ResultFile) -> list[Mapping[str, Any]]:
+    """Return the comparisons of a file in the common form, none of one in a form of its own."""
+    comparisons = file.document.get("comparisons", ())
+    return [one for one in comparisons if isinstance(one, dict) and "wall" in one]
+
+
+def comparison(one: Mapping[str, Any]) -> str:
+    """Return a comparison of the common form as a cell."""
+    parts = [_ratio(one["wall"])]
+    if one.get("cpu"):
+        parts.append(f"CPU {_ratio(one['cpu'], bold=False)}")
+    if (goal := one.get("goal")) is not None:
+        met = one["wall"]["ratio"] >= goal if _more_is_better(one) else one["wall"]["ratio"] <= goal
+        parts.append(f"goal {goal:g}: {'met' if met else 'missed'}")
+    if one.get("bound"):
+        parts.append(f"bound {one['bound']['ratio']:.3g}, {one['bound']['because']}")
+    if one.get("above_bound"):
+        parts.append(f"above it: {one['above_bound']}")
+    return "; ".join(parts)
+
+
+def _more_is_better(one: Mapping[str, Any]) -> bool:
+    quantity = str(one["quantity"])
+    return "/s" in quantity or "a second" in quantity
+
+
+def _ratio(ratio: Mapping[str, Any], *, bold: bool = True) -> str:
+    value = f"{ratio['ratio']:.2f}"
+    mark = "**" if bold else ""
+    if ratio.get("low") is None:
+        return f"{mark}{value}{mark}"
+    return f"{mark}{value}{mark} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+
+
+def cell(row: Row, file: ResultFile) -> str:
+    """Return a figure of a file in a form of its own, with interval, processor time and goal.
+
+    Raises:
+        EvidenceError: the file does not have it.
+    """
+    if row.over:
+        first, second = (look_up(file, path) for path in row.over)
+        ratios = [a / b for a, b in zip(first, second, strict=True)]
+        interval = median_of_turns(ratios)
+        value = statistics.median(ratios)
+        parts = [f"**{value:.2f}**"]
+        if interval is not None:
+            parts[0] += f" [{interval.low:.2f}, {interval.high:.2f}]"
+    else:
+        text = filled(row.value, lambda source: written(file, source)) if "{" in row.value else written(file, row.value)  # fmt: skip
+        parts = [f"**{text}**"]
+        value = float(text.replace(",", "")) if re.fullmatch(r"[-+]?[\d,.]+", text) else 0.0
+        if row.interval:
+            low, high = (written(file, path) for path in row.interval)
+            parts[0] += f" [{low}, {high}]"
+    if row.cpu:
+        parts.append(f"CPU {written(file, row.cpu)}")
+    if row.goal:
+        goal = written(file, row.goal)
+        limit = float(goal.replace(",", ""))
+        met = value <= limit if row.at_most else value >= limit
+        parts.append(f"goal {goal}: {'met' if met else 'missed'}")
+    return "; ".join(parts)
+
+
+def filled(text: str, figure: Callable[[str], str]) -> str:
+    """Return a text whose braces are replaced by the figures that they name."""
+    return re.sub(r"\{([^{}]+)\}", lambda match: figure(match[1]), text)
+
+
+def _turns(claim: Claim, file: ResultFile) -> str:
+    sides = file.document.get("sides") if _compared(file) else None
+    if isinstance(sides, dict):
+        counts = [len(side["turns"]) for side in sides.values() if "turns" in side]
+        if counts:
+            return (
+                f"{min(counts)}"
+                if min(counts) == max(counts)
+                else f"{min(counts)} to {max(counts)}"
+            )
+    try:
+        return written(file, claim.turns) if claim.turns else ""
+    except EvidenceError:
+        return ""
+
+
+def _load(claim: Claim, file: ResultFile) -> str:
+    if claim.kind is not Kind.MEASURED:
+        return ""
+    load = file.document.get("load")
+    if isinstance(load, dict) and load.get("others_share") is not None:
+        return f"{load['others_share']:.1%} (allowed {load['allowed_share']:.0%})"
+    average = file.document.get("load_average")
+    return "" if average is None else f"load average {average:g}"
+
+
+def _processor(claim: Claim, file: ResultFile) -> str:
+    hardware = file.document.get("hardware")
+    if not hardware or claim.kind is not Kind.MEASURED:
+        return ""
+    return machine(file)
+
+
+def machine(file: ResultFile) -> str:
+    """Return the processor of a file and how many of them, in words."""
+    hardware = file.document.get("hardware")
+    return f"{hardware['cpu']}, {hardware['processors']} processors" if hardware else ""
+
+
+def _file(claim: Claim, file: ResultFile) -> str:
+    del claim
+    commit = file.document.get("commit")
+    made = f"{file.date}, {commit}" if commit else file.date
+    return f"[{made}](../benchmarks/results/{file.path.name})"
+
+
+def _settings(files: Mapping[Processors, ResultFile]) -> list[str]:
+    """Return what the sides of the newest file were set to, where it says so."""
+    newest = max(files.values(), key=lambda file: file.age)
+    sides = newest.document.get("sides") if _compared(newest) else None
+    if not isinstance(sides, dict) or not all("settings" in side for side in sides.values()):
+        return []
+    settings = {name: dict(side["settings"]) for name, side in sides.items()}
+    keys = list(dict.fromkeys(key for values in settings.values() for key in values))
+    common = [
+        key for key in keys if len({repr(values.get(key)) for values in settings.values()}) == 1
+    ]
+    first = next(iter(settings.values()))
+    shared = ", ".join(
+        f"{key} {_said(first[key])}" for key in common if first[key] not in (None, {})
+    )
+    lines = ["", f"Sides alike: {shared}." if shared else ""]
+    for name, values in settings.items():
+        own = [f"{key} {_said(value)}" for key, value in values.items() if key not in common and value not in (None, {})]  # fmt: skip
+        if own:
+            lines.append(f"- `{name}`: {'; '.join(own)}")
+    return lines
+
+
+def _said(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
+    return str(value).replace("|", "\\|")
+
+
+def _missing(evidence: Evidence) -> str:
+    lines = [
+        f"- {claim.title} (`python -m {claim.script}`)"
+        for claim in CLAIMS
+        if not evidence.files(claim.name)
+    ]
+    lines += [
+        f"- for README, *{headline.title}*: {why}"
+        for headline in HEADLINES
+        for text, why in (headline_text(headline, evidence),)
+        if text is None
+    ]
+    return "\n".join(lines or ["Nothing."]) + "\n"
+
+
+def _objections(evidence: Evidence) -> str:
+    lines = [
+        "What a hostile reader said of earlier figures, and what stands now. An earlier figure stands "
+        "in quotation marks; all others are of the newest result files.\n",
+        "| said | stands now |",
+        "|---|---|",
+    ]
+
+    def figure(source: str) -> str:
+        try:
+            return comparisons(source, evidence) or evidence.text(source)
+        except EvidenceError:
+            return f"*{NOT_YET}*"
+
+    lines += [f"| {one.said} | {filled(one.stands, figure)} |" for one in OBJECTIONS]
+    return "\n".join(lines) + "\n"
+
+
+def comparisons(source: str, evidence: Evidence) -> str | None:
+    """Return comparisons of a claim, joined: `comparisons CLAIM WORDS|WORDS`; None if not asked for.
+
+    Raises:
+        EvidenceError: the newest file has none whose name has one of the words.
+    """
+    word, _, rest = source.partition(" ")
+    if word != "comparisons":
+        return None
+    claim, _, words = rest.partition(" ")
+    file = evidence.newest(claim)
+    wanted = [one.strip().lower() for one in words.split("|")]
+    parts = [
+        f"{one['name']} {_ratio(one['wall'])}"
+        for one in _compared(file)
+        if any(name in f"{one['name']}, {one['quantity']}".lower() for name in wanted)
+    ]
+    if not parts:
+        raise EvidenceError(f"{file.path.name} has no comparison of {words}")
+    return "; ".join(parts)
+
+
+def headline_text(headline: Headline, evidence: Evidence) -> tuple[str | None, str]:
+    """Return what README says of a headline, None where no file has it, and then why."""
+    why = ""
+    for text in headline.texts:
+        try:
+            return filled(text, lambda source: comparisons(source, evidence) or evidence.text(source)), ""  # fmt: skip
+        except EvidenceError as error:
+            why = why or str(error)
+    return None, why
+
+
+def headlines(evidence: Evidence, kind: Kind) -> str:
+    """Return the table of one kind of figures for README."""
+    measured = kind is Kind.MEASURED
+    lines = ["| | measured | on |", "|---|---|---|"] if measured else [f"| | {kind} |", "|---|---|"]
+    for headline in HEADLINES:
+        text, _ = headline_text(headline, evidence)
+        if headline.kind is not kind or text is None:
+            continue
+        on = evidence.newest(headline.claim).processors.title
+        lines.append(
+            f"| {headline.title} | {text} | {on} |"
+            if measured
+            else f"| {headline.title} | {text} |"
+        )
+    if measured:
+        machines = sorted(
+            {
+                machine(evidence.newest(one.claim))
+                for one in HEADLINES
+                if headline_text(one, evidence)[0] and one.kind is kind
+            }
+        )
+        lines += ["", f"Machines: {'; '.join(machines)}."]
+    return "\n".join(lines)
+
+
+def claim_table(evidence: Evidence, name: str) -> str:
+    """Return the figures of one claim, machines side by side, for a page that tells more of it."""
+    claim = next(claim for claim in CLAIMS if claim.name == name)
+    return "\n".join(_table(claim, evidence.files(name)))
