@@ -6,8 +6,9 @@ The register has a table for each document, and in it lists by kind:
                    words with a `{}` for each figure, then what each is (benchmarks/evidence.py)
     setting        ["waits {} s", "thorax.power.redfish:DEADLINE_S | .0f"]   a constant of the code
     published      ["Dell EMC, November 2018", "43 W", ...]    whose figures, then the words
-    known          ["why", "words", ...]       measured by hand once, without a file: `why` says how
-    specification, example, arithmetic, requirement, scope     the words alone
+    test           ["tests/training/test_lars.py", "words", ...]     a test that has these numbers
+    counted        ["what was counted, and how", "words", ...]       by hand, in the repository
+    specification, example, arithmetic, goal, assumed     the words alone
 
 Words are found wherever they stand, whatever the line ends between them, and bind the figures in
 them. What is in code, in links, in comments and between `<!-- name -->` and `<!-- end of name -->`,
@@ -30,8 +31,8 @@ REGISTER: Final = ROOT / "docs" / "figures.toml"
 GENERATED_PAGES: Final = frozenset(
     {"docs/cli.md", "docs/results.md", "docs/errors.md", "docs/benchmarks.md"}
 )
-WITH_SOURCES: Final = frozenset({"published", "known"})
-WORDS_ALONE: Final = frozenset({"specification", "example", "arithmetic", "requirement", "scope"})
+WITH_SOURCES: Final = frozenset({"published", "test", "counted"})
+WORDS_ALONE: Final = frozenset({"specification", "example", "arithmetic", "goal", "assumed"})
 COMPUTED: Final = frozenset({"result", "setting"})
 
 _MASKED: Final = re.compile(
@@ -49,7 +50,7 @@ _MASKED: Final = re.compile(
     r"|s\.|p\.|Gen\d|JPEG|IR|BT|Apache|apache)[ -]v?\d+(?:\.\d+)*",
     re.MULTILINE | re.DOTALL,
 )
-_NUMBER: Final = r"[-+−±]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
+_NUMBER: Final = r"[-+−±]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?"
 _UNITS: Final = (
     r"%|x\b(?! ?\d)|times\b|fold\b|(?:images|products|queries|words)/s(?:/M?Hz|/W)?|s\b|ms\b|us\b|µs\b"
     r"|ns\b|min\b|minutes?\b|hours?\b|h\b|days?\b|[kKMGT]i?B\b(?:/s)?|Gb/s|Gbit/s|B\b|k?Wh?\b|J\b|pJ\b"
@@ -60,6 +61,7 @@ _FIGURE: Final = re.compile(
     rf"(?<![\w.^/])(?<![A-Za-z]-)(?P<number>{_NUMBER})(?![\w^]|-[A-Za-z])(?P<after>[ -]?(?:{_UNITS}))?"
 )
 _COUNTED: Final = re.compile(r" of (?:the |these |its |their |all )?\d")
+_YEAR: Final = re.compile(r"^\s*(?:19|20)\d\d\s*$")
 _CELL: Final = re.compile(r"^[*\s]*[-+−±]?\d")
 
 
@@ -82,7 +84,7 @@ def figures(text: str) -> list[Figure]:
     masked = _MASKED.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     found = []
     for match in _FIGURE.finditer(masked):
-        number = match["number"].rstrip(",")
+        number = match["number"]
         end = match.start() + len(number)
         if (
             any(sign in number for sign in ".,e")
@@ -101,7 +103,7 @@ def _begins_cell(text: str, at: int) -> bool:
     if not text.startswith("|", begin):
         return False
     cell = text[text.rfind("|", begin, at) + 1 : text.find("\n", at)].partition("|")[0]
-    return bool(_CELL.match(cell)) and not re.search(r"[A-Za-z]{4}", cell)
+    return bool(_CELL.match(cell)) and not re.search(r"[A-Za-z]{4}", cell) and not _YEAR.match(cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,13 @@ class Entry:
         kind: a key of the register.
         words: what stands in the document; `{}` for a figure that `sources` gives.
         sources: where the figures come from, one for each `{}`.
+        origin: of a published figure its source, of a tested one the test, of a counted one what.
     """
 
     kind: str
     words: str
     sources: tuple[str, ...] = ()
+    origin: str = ""
 
     def pattern(self) -> re.Pattern[str]:
         """Return what finds the words; a group for each figure that has a source."""
@@ -150,7 +154,7 @@ class Register:
                 if kind in COMPUTED and isinstance(line, list):
                     yield Entry(kind, line[0], tuple(line[1:]))
                 elif kind in WITH_SOURCES:
-                    yield from (Entry(kind, words) for words in line[1:])
+                    yield from (Entry(kind, words, origin=line[0]) for words in line[1:])
                 elif kind in WORDS_ALONE or kind == "setting":
                     yield Entry(kind, line)
                 else:
@@ -173,6 +177,8 @@ class Register:
             except EvidenceError as error:
                 lines.append(f"{document}: {entry.words!r}: {error}: bind it anew or drop it")
                 continue
+            if entry.kind == "test":
+                lines += [f"{document}: {missing}" for missing in untested(entry)]
             matches = list(entry.pattern().finditer(text))
             if not matches:
                 lines.append(f"{document}: {entry.words!r} does not stand there: mend the register")
@@ -211,6 +217,22 @@ def _replaced(match: re.Match[str], values: Sequence[str]) -> str:
         parts += [whole[last:begin], value]
         last = end
     return "".join((*parts, whole[last:]))
+
+
+def untested(entry: Entry) -> list[str]:
+    """Return a line for each number in words that the test they name does not have."""
+    path = ROOT / entry.origin
+    if not path.is_file():
+        return [f"{entry.words!r} names {entry.origin}, which is not there"]
+    test = path.read_text("utf-8").replace("_", "")
+    numbers = (
+        figure.text.split()[0].rstrip("%").replace(",", "") for figure in figures(entry.words)
+    )
+    return [
+        f"{entry.words!r}: {entry.origin} has no {number}"
+        for number in numbers
+        if number not in test
+    ]
 
 
 def setting(source: str) -> str:

@@ -32,7 +32,7 @@ BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
         },
         "docs/optimizer.md": {
             "precisions": _of("precisions", tables.precisions),
-            "peers": lambda evidence: page.claim_table(evidence, "int8_resnet50"),
+            "peers": lambda evidence: page.claim_table(evidence, "resnet50_peers"),
         },
         "docs/fpga.md": {
             "bit exact": _of("fpga_bit_exact", tables.fpga_bit_exact),
@@ -40,6 +40,9 @@ BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
             "explored resnet50": _of("fpga_explore_224px", tables.explored(0, "ResNet-50")),
             "explored densenet121": _of("fpga_explore_224px", tables.explored(1, "DenseNet-121")),
             "explored small": _of("fpga_explore_64px", tables.explored_small),
+        },
+        "docs/reliability.md": {
+            "child cost": lambda evidence: page.claim_table(evidence, "child_cost"),
         },
         "docs/training.md": {"official recipe": _of("nih_official_recipe", tables.aurocs)},
         "docs/large-batch.md": {

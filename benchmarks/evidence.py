@@ -194,7 +194,10 @@ def _follow(value: Any, steps: Sequence[str]) -> Any:  # noqa: ANN401
             continue
         matches = _matches(value, entry.removeprefix("*"))
         if entry.startswith("*"):
-            return [_follow(one, steps[place + 1 :]) for one in matches]
+            rest = steps[place + 1 :]
+            found = [_follow(one, rest) for one in matches]
+            nested = any(step.startswith("[*") for step in rest)
+            return [value for part in found for value in part] if nested else found
         if len(matches) != 1:
             raise KeyError(f"{len(matches)} entries with {entry}")
         value = matches[0]

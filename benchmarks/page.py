@@ -43,7 +43,7 @@ def page(evidence: Evidence) -> str:
     for section in Section:
         parts.append(f"## {section}\n")
         for claim in CLAIMS:
-            if claim.section is section and evidence.files(claim.name):
+            if claim.section is section and _shown(claim, evidence):
                 parts.append(_claim(claim, evidence))
     others = [name for name in evidence.claims if name not in listed]
     if others:
@@ -51,6 +51,11 @@ def page(evidence: Evidence) -> str:
         parts += [_claim(_unlisted(name, evidence), evidence) for name in others]
     parts += ["## Not measured yet\n", _missing(evidence), "## Objections\n", _objections(evidence)]
     return "\n".join(parts)
+
+
+def _shown(claim: Claim, evidence: Evidence) -> bool:
+    """Whether a claim has a file and none of what took its place."""
+    return bool(evidence.files(claim.name)) and not evidence.files(claim.replaced_by)
 
 
 def _unlisted(name: str, evidence: Evidence) -> Claim:
@@ -83,7 +88,8 @@ def _claim(claim: Claim, evidence: Evidence) -> str:
         cells = [fact(claim, file) for file in files.values()]
         if any(cells):
             lines.append(f"| {title} | {' | '.join(cells)} |")
-    lines += _settings(files)
+    newest = max(files.values(), key=lambda file: file.age)
+    lines += _notes(newest) + _settings(newest)
     return "\n".join(lines) + "\n"
 
 
@@ -125,16 +131,12 @@ def comparison(one: Mapping[str, Any]) -> str:
     if (goal := one.get("goal")) is not None:
         met = one["wall"]["ratio"] >= goal if _more_is_better(one) else one["wall"]["ratio"] <= goal
         parts.append(f"goal {goal:g}: {'met' if met else 'missed'}")
-    if one.get("bound"):
-        parts.append(f"bound {one['bound']['ratio']:.3g}, {one['bound']['because']}")
-    if one.get("above_bound"):
-        parts.append(f"above it: {one['above_bound']}")
     return "; ".join(parts)
 
 
 def _more_is_better(one: Mapping[str, Any]) -> bool:
     quantity = str(one["quantity"])
-    return "/s" in quantity or "a second" in quantity
+    return quantity != "seconds" and not quantity.endswith(("_s", "bytes"))
 
 
 def _ratio(ratio: Mapping[str, Any], *, bold: bool = True) -> str:
@@ -227,9 +229,27 @@ def _file(claim: Claim, file: ResultFile) -> str:
     return f"[{made}](../benchmarks/results/{file.path.name})"
 
 
-def _settings(files: Mapping[Processors, ResultFile]) -> list[str]:
-    """Return what the sides of the newest file were set to, where it says so."""
-    newest = max(files.values(), key=lambda file: file.age)
+def _notes(newest: ResultFile) -> list[str]:
+    """Return what a file says of its comparisons, and of who could not take part."""
+    notes = []
+    for one in _compared(newest):
+        parts = [f"{', '.join(one['differs'])} differ" if one.get("differs") else ""]
+        if one.get("bound"):
+            bound = one["bound"]
+            parts.append(f"cannot be above {bound['ratio']:.3g}: {bound['because']}")
+        if one.get("above_bound"):
+            parts.append(f"is above it: {one['above_bound']}")
+        said = "; ".join(part for part in parts if part)
+        if said:
+            notes.append(f"- {one['name']}: {said}")
+    absent = newest.document.get("absent")
+    if isinstance(absent, dict):
+        notes += [f"- `{name}` took no part: {why}" for name, why in absent.items()]
+    return ["", *notes] if notes else []
+
+
+def _settings(newest: ResultFile) -> list[str]:
+    """Return what the sides of a file were set to, where it says so."""
     sides = newest.document.get("sides") if _compared(newest) else None
     if not isinstance(sides, dict) or not all("settings" in side for side in sides.values()):
         return []
@@ -260,12 +280,12 @@ def _missing(evidence: Evidence) -> str:
     lines = [
         f"- {claim.title} (`python -m {claim.script}`)"
         for claim in CLAIMS
-        if not evidence.files(claim.name)
+        if not evidence.files(claim.name) and not evidence.files(claim.replaced_by)
     ]
     lines += [
         f"- for README, *{headline.title}*: {why}"
         for headline in HEADLINES
-        for text, why in (headline_text(headline, evidence),)
+        for text, why in (first_filled(headline.texts, evidence),)
         if text is None
     ]
     return "\n".join(lines or ["Nothing."]) + "\n"
@@ -279,18 +299,15 @@ def _objections(evidence: Evidence) -> str:
         "|---|---|",
     ]
 
-    def figure(source: str) -> str:
-        try:
-            return comparisons(source, evidence) or evidence.text(source)
-        except EvidenceError:
-            return f"*{NOT_YET}*"
-
-    lines += [f"| {one.said} | {filled(one.stands, figure)} |" for one in OBJECTIONS]
+    for one in OBJECTIONS:
+        figures, _ = first_filled(one.figures, evidence)
+        now = f" {figures or f'*{NOT_YET}*'}." if one.figures else ""
+        lines.append(f"| {one.said} | {one.stands}{now} |")
     return "\n".join(lines) + "\n"
 
 
 def comparisons(source: str, evidence: Evidence) -> str | None:
-    """Return comparisons of a claim, joined: `comparisons CLAIM WORDS|WORDS`; None if not asked for.
+    """Return comparisons of a claim, joined: `comparisons CLAIM WORDS | WORDS`, `*` for all; None of others.
 
     Raises:
         EvidenceError: the newest file has none whose name has one of the words.
@@ -301,22 +318,28 @@ def comparisons(source: str, evidence: Evidence) -> str | None:
     claim, _, words = rest.partition(" ")
     file = evidence.newest(claim)
     wanted = [one.strip().lower() for one in words.split("|")]
-    parts = [
-        f"{one['name']} {_ratio(one['wall'])}"
+    found = [
+        one
         for one in _compared(file)
-        if any(name in f"{one['name']}, {one['quantity']}".lower() for name in wanted)
+        if words == "*"
+        or any(name in f"{one['name']}, {one['quantity']}".lower() for name in wanted)
     ]
-    if not parts:
+    if not found:
         raise EvidenceError(f"{file.path.name} has no comparison of {words}")
-    return "; ".join(parts)
+    firsts = {one["name"].partition(" over ")[0] for one in found}
+    if len(firsts) == 1 and all(" over " in one["name"] for one in found):
+        return "; ".join(
+            f"{_ratio(one['wall'])} x {one['name'].partition(' over ')[2]}" for one in found
+        )
+    return "; ".join(f"{one['name']} {_ratio(one['wall'])}" for one in found)
 
 
-def headline_text(headline: Headline, evidence: Evidence) -> tuple[str | None, str]:
-    """Return what README says of a headline, None where no file has it, and then why."""
+def first_filled(texts: Sequence[str], evidence: Evidence) -> tuple[str | None, str]:
+    """Return the first text that the result files can fill; where none, None and why."""
     why = ""
-    for text in headline.texts:
+    for text in texts:
         try:
-            return filled(text, lambda source: comparisons(source, evidence) or evidence.text(source)), ""  # fmt: skip
+            return filled(text, lambda one: comparisons(one, evidence) or evidence.text(one)), ""
         except EvidenceError as error:
             why = why or str(error)
     return None, why
@@ -327,7 +350,7 @@ def headlines(evidence: Evidence, kind: Kind) -> str:
     measured = kind is Kind.MEASURED
     lines = ["| | measured | on |", "|---|---|---|"] if measured else [f"| | {kind} |", "|---|---|"]
     for headline in HEADLINES:
-        text, _ = headline_text(headline, evidence)
+        text, _ = first_filled(headline.texts, evidence)
         if headline.kind is not kind or text is None:
             continue
         on = evidence.newest(headline.claim).processors.title
@@ -341,7 +364,7 @@ def headlines(evidence: Evidence, kind: Kind) -> str:
             {
                 machine(evidence.newest(one.claim))
                 for one in HEADLINES
-                if headline_text(one, evidence)[0] and one.kind is kind
+                if first_filled(one.texts, evidence)[0] and one.kind is kind
             }
         )
         lines += ["", f"Machines: {'; '.join(machines)}."]
@@ -351,4 +374,6 @@ def headlines(evidence: Evidence, kind: Kind) -> str:
 def claim_table(evidence: Evidence, name: str) -> str:
     """Return the figures of one claim, machines side by side, for a page that tells more of it."""
     claim = next(claim for claim in CLAIMS if claim.name == name)
+    if not evidence.files(name):
+        return f"*{NOT_YET}*"
     return "\n".join(_table(claim, evidence.files(name)))
