@@ -7,8 +7,8 @@ The register has a table for each document, and in it lists by kind:
     setting        ["waits {} s", "thorax.power.redfish:DEADLINE_S | .0f"]   a constant of the code
     published      ["Dell EMC, November 2018", "43 W", ...]    whose figures, then the words
     test           ["tests/training/test_lars.py", "words", ...]     a test that has these numbers
-    counted        ["what was counted, and how", "words", ...]       by hand, in the repository
-    specification, example, arithmetic, goal, assumed     the words alone
+    derived        ["what it follows from", "words", ...]      by arithmetic or by counting, by hand
+    specification, example, goal, assumed      the words alone; so a setting without a name
 
 Words are found wherever they stand, whatever the line ends between them, and bind the figures in
 them. What is in code, in links, in comments and between `<!-- name -->` and `<!-- end of name -->`,
@@ -24,15 +24,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.evidence import Evidence, EvidenceError
+from benchmarks.evidence import Evidence, EvidenceError, formatted
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REGISTER: Final = ROOT / "docs" / "figures.toml"
 GENERATED_PAGES: Final = frozenset(
     {"docs/cli.md", "docs/results.md", "docs/errors.md", "docs/benchmarks.md"}
 )
-WITH_SOURCES: Final = frozenset({"published", "test", "counted"})
-WORDS_ALONE: Final = frozenset({"specification", "example", "arithmetic", "goal", "assumed"})
+WITH_SOURCES: Final = frozenset({"published", "test", "derived"})
+WORDS_ALONE: Final = frozenset({"specification", "example", "goal", "assumed"})
 COMPUTED: Final = frozenset({"result", "setting"})
 
 _MASKED: Final = re.compile(
@@ -114,7 +114,7 @@ class Entry:
         kind: a key of the register.
         words: what stands in the document; `{}` for a figure that `sources` gives.
         sources: where the figures come from, one for each `{}`.
-        origin: of a published figure its source, of a tested one the test, of a counted one what.
+        origin: of a published figure its source, of a tested one the test, of a derived one from what.
     """
 
     kind: str
@@ -236,16 +236,28 @@ def untested(entry: Entry) -> list[str]:
 
 
 def setting(source: str) -> str:
-    """Return a constant of the code as a document writes it: `module:attribute | / 60 | .0f`."""
-    name, *filters, written = (part.strip() for part in source.split(" | "))
-    module, _, attributes = name.partition(":")
-    value: Any = importlib.import_module(module)
-    for attribute in attributes.split("."):
-        value = getattr(value, attribute)
+    """Return a constant as a document writes it.
+
+    `module:attribute | / 60 | .0f`, or `src/file.toml:table.key | .0f`; `rest` is what is left to 1.
+    """
+    name, *filters, form = (part.strip() for part in source.split(" | "))
+    place, _, path = name.partition(":")
+    value: Any
+    if place.endswith(".toml"):
+        value = tomllib.loads((ROOT / place).read_text("utf-8"))
+        for key in path.split("."):
+            value = value[key]
+    else:
+        value = importlib.import_module(place)
+        for key in path.split("."):
+            value = getattr(value, key)
     for step in filters:
         operator, _, number = step.partition(" ")
-        value = value * float(number) if operator == "*" else value / float(number)
-    return format(value, written)
+        if operator == "rest":
+            value = 1 - value
+        else:
+            value = value * float(number) if operator == "*" else value / float(number)
+    return formatted(value, form)
 
 
 @dataclass(frozen=True)

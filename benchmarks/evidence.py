@@ -10,7 +10,8 @@ The claim is what a file's name begins with. `@` and a class of processors take 
 that class; without it the newest of all counts, and of equally new ones that of the class with more
 instructions. A path has keys between points (in double quotes where a key has a point itself);
 `[n]` is an entry of a list, `[key=value,...]` the only entry with these values, `[*key=value,...]`
-every one that has them and `[*]` every one.
+every one that has them and `[*]` every one. Filters are max, min, sum, mean, median, count, abs, `* N`,
+`/ N`, and `over PATH`, `plus PATH` and `minus PATH` of another figure of the file.
 """
 
 import json
@@ -158,10 +159,24 @@ def written(file: ResultFile, source: str) -> str:
     if value is None:
         raise EvidenceError(f"{file.path.name} has null at {path}")
     for step in filters:
-        value = _filtered(value, step)
+        word, _, other = step.partition(" ")
+        if word == "over":
+            value = value / look_up(file, other)
+        elif word in ("plus", "minus"):
+            change = look_up(file, other)
+            value = value + change if word == "plus" else value - change
+        else:
+            value = _filtered(value, step)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return format(value, form)
+    return formatted(value, form)
+
+
+def formatted(value: float, form: str) -> str:
+    """Return a number as documents write it: 6.6e-7, not 6.6e-07."""
+    return re.sub(
+        r"e([-+])0*(\d)", lambda sign: f"e{sign[1].strip('+')}{sign[2]}", format(value, form)
+    )
 
 
 def look_up(file: ResultFile, path: str) -> Any:  # noqa: ANN401
@@ -205,7 +220,7 @@ def _follow(value: Any, steps: Sequence[str]) -> Any:  # noqa: ANN401
 
 
 def _matches(value: Any, conditions: str) -> list[Any]:  # noqa: ANN401
-    wanted = dict(pair.split("=", 1) for pair in conditions.split(",") if pair)
+    wanted = dict(pair.split("=", 1) for pair in re.split(r",(?=\w+=)", conditions) if pair)
     entries = value.values() if isinstance(value, dict) else value
     return [one for one in entries if all(str(one[key]) == text for key, text in wanted.items())]
 
@@ -221,6 +236,4 @@ def _filtered(value: Any, step: str) -> Any:  # noqa: ANN401
         return value * by
     if operator == "/":
         return value / by
-    if operator == "-":
-        return value - by
-    raise ValueError(f"{step} is no filter; there are {', '.join(_REDUCTIONS)}, abs, * / and -")
+    raise ValueError(f"{step} is no filter; there are {', '.join(_REDUCTIONS)}, abs, * and /")
