@@ -52,13 +52,14 @@ _MASKED: Final = re.compile(
 )
 _NUMBER: Final = r"[-+−±]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?"
 _UNITS: Final = (
-    r"%|x\b(?! ?\d)|times\b|fold\b|(?:images|products|queries|words)/s(?:/M?Hz|/W)?|s\b|ms\b|us\b|µs\b"
-    r"|ns\b|min\b|minutes?\b|hours?\b|h\b|days?\b|[kKMGT]i?B\b(?:/s)?|Gb/s|Gbit/s|B\b|k?Wh?\b|J\b|pJ\b"
+    r"%|x\b(?! ?\d)|times\b|fold\b|(?:images|products|queries|words)/s(?:/M?Hz|/W)?"
+    r"|s\b|ms\b|us\b|µs\b|ns\b|min\b|minutes?\b|hours?\b|h\b|days?\b|[kKMGT]i?B\b(?:/s)?|Gb/s|Gbit/s|B\b|k?Wh?\b|J\b|pJ\b"
     r"|[kMG]?Hz\b|dB\b|points?\b|images?\b|files?\b|drawings\b|radiographs\b|patients\b|updates\b"
     r"|values\b|trials\b|turns\b|DSP\b|cores?\b"
 )
 _FIGURE: Final = re.compile(
-    rf"(?<![\w.^/])(?<![A-Za-z]-)(?P<number>{_NUMBER})(?![\w^]|-[A-Za-z])(?P<after>[ -]?(?:{_UNITS}))?"
+    rf"(?<![\w.^/])(?<![A-Za-z]-)(?P<number>{_NUMBER})(?![\w^]|-[A-Za-z])"
+    rf"(?P<after>[ -]?(?:{_UNITS}))?"
 )
 _COUNTED: Final = re.compile(r" of (?:the |these |its |their |all )?\d")
 _YEAR: Final = re.compile(r"^\s*(?:19|20)\d\d\s*$")
@@ -103,7 +104,8 @@ def _begins_cell(text: str, at: int) -> bool:
     if not text.startswith("|", begin):
         return False
     cell = text[text.rfind("|", begin, at) + 1 : text.find("\n", at)].partition("|")[0]
-    return bool(_CELL.match(cell)) and not re.search(r"[A-Za-z]{4}", cell) and not _YEAR.match(cell)
+    words = re.search(r"[A-Za-z]{4}", cell)
+    return bool(_CELL.match(cell)) and not words and not _YEAR.match(cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Entry:
         kind: a key of the register.
         words: what stands in the document; `{}` for a figure that `sources` gives.
         sources: where the figures come from, one for each `{}`.
-        origin: of a published figure its source, of a tested one the test, of a derived one from what.
+        origin: source of a published figure, test of a tested one, what a derived one follows from.
     """
 
     kind: str
@@ -124,7 +126,10 @@ class Entry:
 
     def pattern(self) -> re.Pattern[str]:
         """Return what finds the words; a group for each figure that has a source."""
-        parts = [r"\s+".join(map(re.escape, re.split(r"\s+", p))) for p in self.words.split("{}")]
+        parts = [
+            r"\s+".join(re.escape(word) for word in re.split(r"\s+", part))
+            for part in self.words.split("{}")
+        ]
         return re.compile(rf"({_NUMBER})".join(parts))
 
 
@@ -238,7 +243,7 @@ def untested(entry: Entry) -> list[str]:
 def setting(source: str) -> str:
     """Return a constant as a document writes it.
 
-    `module:attribute | / 60 | .0f`, or `src/file.toml:table.key | .0f`; `rest` is what is left to 1.
+    `module:attribute | / 60 | .0f`, or `src/file.toml:table.key | .0f`; `rest` is the rest to 1.
     """
     name, *filters, form = (part.strip() for part in source.split(" | "))
     place, _, path = name.partition(":")

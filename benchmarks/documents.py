@@ -105,8 +105,12 @@ def written(evidence: Evidence, register: Register) -> dict[str, str]:
 
 
 def complaints(evidence: Evidence, register: Register) -> list[str]:
-    """Return a line for everything that is not as the result files have it, or is bound to nothing."""
-    lines = [f"docs/figures.toml: there is no {name}" for name in register.documents if not (ROOT / name).is_file()]  # fmt: skip
+    """Return a line for everything that differs from the result files or is bound to nothing."""
+    lines = [
+        f"docs/figures.toml: there is no {name}"
+        for name in register.documents
+        if not (ROOT / name).is_file()
+    ]
     for document in documents():
         name, text = document.name, document.text
         if with_blocks(name, text, evidence) != text:

@@ -10,8 +10,8 @@ The claim is what a file's name begins with. `@` and a class of processors take 
 that class; without it the newest of all counts, and of equally new ones that of the class with more
 instructions. A path has keys between points (in double quotes where a key has a point itself);
 `[n]` is an entry of a list, `[key=value,...]` the only entry with these values, `[*key=value,...]`
-every one that has them and `[*]` every one. Filters are max, min, sum, mean, median, count, abs, `* N`,
-`/ N`, and `over PATH`, `plus PATH` and `minus PATH` of another figure of the file.
+every one that has them and `[*]` every one. Filters are max, min, sum, mean, median, count, abs,
+`* N`, `/ N`, and `over PATH`, `plus PATH` and `minus PATH` of another figure of the file.
 """
 
 import json
@@ -117,7 +117,7 @@ class Evidence:
         return sorted(self._files)
 
     def files(self, claim: str) -> dict[Processors, ResultFile]:
-        """Return the newest file of each class of processor, that with fewest instructions first."""
+        """Return the newest file of each class of processor, fewest instructions first."""
         return dict(sorted(self._files.get(claim, {}).items()))
 
     def newest(self, claim: str, processors: Processors | None = None) -> ResultFile:

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and the figures of README.md, from the catalogue and the newest result files."""
+"""docs/benchmarks.md and the figures of README.md, from the newest result files."""
 
 import re
 import statistics
@@ -7,16 +7,17 @@ from typing import Any, Final
 
 from benchmarks.catalogue import CLAIMS, Claim, Kind, Row, Section
 from benchmarks.evidence import Evidence, EvidenceError, Processors, ResultFile, look_up, written
-from benchmarks.headlines import HEADLINES, Headline
+from benchmarks.headlines import HEADLINES
 from benchmarks.objections import OBJECTIONS
 from thorax.benchmark.confidence import median_of_turns
 
 NOT_YET: Final = "not measured yet"
+_RESULTS: Final = "benchmarks/results"
 
 _INTRODUCTION: Final = """\
 # Benchmarks
 
-<!-- Written by docs/generate.py from benchmarks/catalogue.py and benchmarks/results; do not edit. -->
+<!-- Written by docs/generate.py; do not edit. -->
 
 Every figure of this page is read out of a result file, which the last row of each table links to;
 `python -m SCRIPT` makes it anew, and `python docs/generate.py` then writes this page, the figures
@@ -32,7 +33,8 @@ of [README](../README.md) and those in the text of all documents.
   included. Older files have the load average of the machine alone, their own load in it.
 - **A goal** was set before the measurement. One that is missed stays here.
 - **Measured, computed and modelled** figures never share a table. *Computed* follows from
-  definitions; *modelled* from constants that are published, calibrated, known beforehand or assumed.
+  definitions; *modelled* from constants that are published, calibrated, known beforehand or
+  assumed.
 """
 
 
@@ -63,7 +65,9 @@ def _unlisted(name: str, evidence: Evidence) -> Claim:
     document = evidence.newest(name).document
     meaning = str(document.get("meaning") or "The file says what was measured.")
     title = name.replace("_", " ")
-    return Claim(name, Section.SPEED, title[0].upper() + title[1:], meaning, "as the file says", f"benchmarks.{name}")  # fmt: skip
+    title = title[0].upper() + title[1:]
+    sides, script = "as the file says", f"benchmarks.{name}"
+    return Claim(name, Section.SPEED, title, meaning, sides, script)
 
 
 def _claim(claim: Claim, evidence: Evidence) -> str:
@@ -162,7 +166,8 @@ def cell(row: Row, file: ResultFile) -> str:
         if interval is not None:
             parts[0] += f" [{interval.low:.2f}, {interval.high:.2f}]"
     else:
-        text = filled(row.value, lambda source: written(file, source)) if "{" in row.value else written(file, row.value)  # fmt: skip
+        template = row.value if "{" in row.value else f"{{{row.value}}}"
+        text = filled(template, lambda source: written(file, source))
         parts = [f"**{text}**"]
         value = float(text.replace(",", "")) if re.fullmatch(r"[-+]?[\d,.]+", text) else 0.0
         if row.interval:
@@ -226,7 +231,7 @@ def _file(claim: Claim, file: ResultFile) -> str:
     del claim
     commit = file.document.get("commit")
     made = f"{file.date}, {commit}" if commit else file.date
-    return f"[{made}](../benchmarks/results/{file.path.name})"
+    return f"[{made}](../{_RESULTS}/{file.path.name})"
 
 
 def _notes(newest: ResultFile) -> list[str]:
@@ -264,7 +269,11 @@ def _settings(newest: ResultFile) -> list[str]:
     )
     lines = ["", f"Sides alike: {shared}." if shared else ""]
     for name, values in settings.items():
-        own = [f"{key} {_said(value)}" for key, value in values.items() if key not in common and value not in (None, {})]  # fmt: skip
+        own = [
+            f"{key} {_said(value)}"
+            for key, value in values.items()
+            if key not in common and value not in (None, {})
+        ]
         if own:
             lines.append(f"- `{name}`: {'; '.join(own)}")
     return lines
@@ -293,8 +302,8 @@ def _missing(evidence: Evidence) -> str:
 
 def _objections(evidence: Evidence) -> str:
     lines = [
-        "What a hostile reader said of earlier figures, and what stands now. An earlier figure stands "
-        "in quotation marks; all others are of the newest result files.\n",
+        "What hostile readers said of earlier figures, and what stands now. Earlier figures are in "
+        "quotation marks; all others are of the newest result files.\n",
         "| said | stands now |",
         "|---|---|",
     ]
@@ -307,7 +316,7 @@ def _objections(evidence: Evidence) -> str:
 
 
 def comparisons(source: str, evidence: Evidence) -> str | None:
-    """Return comparisons of a claim, joined: `comparisons CLAIM WORDS | WORDS`, `*` for all; None of others.
+    """Return what `comparisons CLAIM WORDS | WORDS` stands for, `*` for all; None of others.
 
     Raises:
         EvidenceError: the newest file has none whose name has one of the words.
@@ -347,28 +356,24 @@ def first_filled(texts: Sequence[str], evidence: Evidence) -> tuple[str | None, 
 
 def headlines(evidence: Evidence, kind: Kind) -> str:
     """Return the table of one kind of figures for README."""
-    measured = kind is Kind.MEASURED
-    lines = ["| | measured | on |", "|---|---|---|"] if measured else [f"| | {kind} |", "|---|---|"]
-    for headline in HEADLINES:
-        text, _ = first_filled(headline.texts, evidence)
-        if headline.kind is not kind or text is None:
-            continue
-        on = evidence.newest(headline.claim).processors.title
-        lines.append(
-            f"| {headline.title} | {text} | {on} |"
-            if measured
-            else f"| {headline.title} | {text} |"
-        )
-    if measured:
-        machines = sorted(
-            {
-                machine(evidence.newest(one.claim))
-                for one in HEADLINES
-                if first_filled(one.texts, evidence)[0] and one.kind is kind
-            }
-        )
-        lines += ["", f"Machines: {'; '.join(machines)}."]
-    return "\n".join(lines)
+    shown = [
+        (headline.title, text, evidence.newest(headline.claim))
+        for headline in HEADLINES
+        for text, _ in (first_filled(headline.texts, evidence),)
+        if headline.kind is kind and text is not None
+    ]
+    if kind is not Kind.MEASURED:
+        lines = [f"| {title} | {text} |" for title, text, _ in shown]
+        return "\n".join([f"| | {kind} |", "|---|---|", *lines])
+    lines = [
+        f"| {title} | {text} "
+        f"| [{file.processors.title}, {file.date}]({_RESULTS}/{file.path.name}) |"
+        for title, text, file in shown
+    ]
+    machines = sorted({machine(file) for _, _, file in shown})
+    return "\n".join(
+        ["| | measured | on |", "|---|---|---|", *lines, "", f"Machines: {'; '.join(machines)}."]
+    )
 
 
 def claim_table(evidence: Evidence, name: str) -> str:

@@ -1,7 +1,7 @@
 """Write what the documents take from the program and from result files.
 
     .venv/bin/python docs/generate.py            write all of it
-    .venv/bin/python docs/generate.py --check    say what differs and which figure is bound to nothing
+    .venv/bin/python docs/generate.py --check    say what differs, and what is bound to nothing
 
 cli.md, results.md, errors.md and benchmarks.md are written whole; README.md and the other documents
 have blocks between two comments, and figures within their text that docs/figures.toml binds. Tests
