@@ -8,6 +8,7 @@ The register has a table for each document, and in it lists by kind:
     published      ["Dell EMC, November 2018", "43 W", ...]    whose figures, then the words
     test           ["tests/training/test_lars.py", "words", ...]     a test that has these numbers
     derived        ["what it follows from", "words", ...]      by arithmetic or by counting, by hand
+    then           ["what of it", "words", ...]       of a decision: measured on its day, without a file
     specification, example, goal, assumed      the words alone; so a setting without a name
 
 Words are found wherever they stand, whatever the line ends between them, and bind the figures in
@@ -31,12 +32,13 @@ REGISTER: Final = ROOT / "docs" / "figures.toml"
 GENERATED_PAGES: Final = frozenset(
     {"docs/cli.md", "docs/results.md", "docs/errors.md", "docs/benchmarks.md"}
 )
-WITH_SOURCES: Final = frozenset({"published", "test", "derived"})
+DECISIONS: Final = "docs/decisions/"
+WITH_SOURCES: Final = frozenset({"published", "test", "derived", "then"})
 WORDS_ALONE: Final = frozenset({"specification", "example", "goal", "assumed"})
 COMPUTED: Final = frozenset({"result", "setting"})
 
 _MASKED: Final = re.compile(
-    r"<!-- (?P<block>[\w ]+) -->\n.*?<!-- end of (?P=block) -->"  # written by docs/generate.py
+    r"^<!-- (?P<block>[\w ]+) -->$.*?^<!-- end of (?P=block) -->$"  # written by docs/generate.py
     r"|<!--.*?-->"
     r"|^```.*?^```$"
     r"|(?<=\n\n) {4,}\S[^\n]*(?:\n(?: {4}[^\n]*)?)*"  # indented code
@@ -158,6 +160,8 @@ class Register:
             for line in lines:
                 if kind in COMPUTED and isinstance(line, list):
                     yield Entry(kind, line[0], tuple(line[1:]))
+                elif kind == "then" and not document.startswith(DECISIONS):
+                    raise ValueError(f"docs/figures.toml, {document}: then is for decisions alone")
                 elif kind in WITH_SOURCES:
                     yield from (Entry(kind, words, origin=line[0]) for words in line[1:])
                 elif kind in WORDS_ALONE or kind == "setting":
@@ -278,7 +282,7 @@ class Document:
 
 
 def documents() -> list[Document]:
-    """Return every page that people write: README, CHANGELOG, docs; decisions tell of their day."""
-    pages = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+    """Return every page that people write: README, CHANGELOG and docs."""
+    pages = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
     names = (page.relative_to(ROOT).as_posix() for page in pages)
     return [Document(name) for name in names if name not in GENERATED_PAGES]
