@@ -57,7 +57,7 @@ _UNITS: Final = (
     r"%|x\b(?! ?\d)|times\b|fold\b|(?:images|products|queries|words)/s(?:/M?Hz|/W)?"
     r"|s\b|ms\b|us\b|µs\b|ns\b|min\b|minutes?\b|hours?\b|h\b|days?\b|[kKMGT]i?B\b(?:/s)?|Gb/s|Gbit/s|B\b|k?Wh?\b|J\b|pJ\b"
     r"|[kMG]?Hz\b|dB\b|points?\b|images?\b|files?\b|drawings\b|radiographs\b|patients\b|updates\b"
-    r"|values\b|trials\b|turns\b|DSP\b|cores?\b"
+    r"|million\b|cycles\b|MW\b|values\b|trials\b|turns\b|DSP\b|cores?\b"
 )
 _FIGURE: Final = re.compile(
     rf"(?<![\w.^/])(?<![A-Za-z]-)(?P<number>{_NUMBER})(?![\w^]|-[A-Za-z])"

@@ -403,7 +403,7 @@ CLAIMS: Final[Sequence[Claim]] = (
         "benchmarks.command_cost",
         (
             _before_and_after("import", "`import thorax`, time"),
-            _before_and_after("help", "`thorax --help`, time"),
+            _before_and_after("help", "`--help`, time"),
             _before_and_after(
                 "classify", "`classify` of one PNG, time", "goals.classify_ratio | .2f"
             ),

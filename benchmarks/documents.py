@@ -92,7 +92,11 @@ def with_blocks(name: str, text: str, evidence: Evidence) -> str:
 def unknown_blocks(name: str, text: str) -> list[str]:
     """Return the names of marked blocks that nothing writes or compares."""
     known = {*BLOCKS.get(name, {}), *WRITTEN_BY_SCRIPTS.get(name, {})}
-    return [mark for mark in re.findall(r"^<!-- end of ([\w ]+) -->$", text, re.MULTILINE) if mark not in known]
+    return [
+        mark
+        for mark in re.findall(r"^<!-- end of ([\w ]+) -->$", text, re.MULTILINE)
+        if mark not in known
+    ]
 
 
 def written(evidence: Evidence, register: Register) -> dict[str, str]:

@@ -141,10 +141,11 @@ HEADLINES: Final[Sequence[Headline]] = (
     ),
     Headline(
         "cluster_predictions",
-        "training times of the cluster zenith within 10 %, two numbers fitted and three choices made",
+        "training times of the cluster zenith within 10 %",
         (
-            "{cluster_predictions: summary[system=zenith,model=rate and cost of an update].within_goal | d} of "
-            "{cluster_predictions: summary[system=zenith,model=rate and cost of an update].predicted | d}; "
+            "{cluster_predictions: summary[system=zenith,model=rate and cost of an update].within_goal | d} of {cluster_predictions: summary[system=zenith,model=rate and cost of an update].predicted | d}, with "
+            "{cluster_predictions: summary[system=zenith,model=rate and cost of an update].free_numbers | d} numbers fitted and "
+            "{cluster_predictions: summary[system=zenith,model=rate and cost of an update].choices | d} choices made with the rows known; "
             "{cluster_predictions: summary[system=zenith,model=rate and cost of an update].linear_within_goal | d} by adding ranks up",
         ),
         Kind.MODELLED,
