@@ -4,11 +4,11 @@ The register has a table for each document, and in it lists by kind:
 
     result         ["takes {} times as long", "fpga_emulation_cost: ratio | .2f"]
                    words with a `{}` for each figure, then what each is (benchmarks/evidence.py)
-    setting        ["waits {} s", "thorax.power.redfish:DEADLINE_S | .0f"]   a constant of the code
+    setting        ["within {} s", "thorax.power.redfish:ANSWER_S | .0f"]      a constant of the code
     published      ["Dell EMC, November 2018", "43 W", ...]    whose figures, then the words
-    test           ["tests/training/test_lars.py", "words", ...]     a test that has these numbers
+    test           ["tests/training/test_lars.py", "words", ...]     a test that has the numbers
     derived        ["what it follows from", "words", ...]      by arithmetic or by counting, by hand
-    then           ["what of it", "words", ...]       of a decision: measured on its day, without a file
+    then           ["what of", "words", ...]      of decisions: measured on their day, no file
     specification, example, goal, assumed      the words alone; so a setting without a name
 
 Words are found wherever they stand, whatever the line ends between them, and bind the figures in
@@ -210,11 +210,14 @@ class Register:
         return lines
 
     def rewritten(self, document: str, text: str) -> str:
-        """Return a document with every figure that has a source as the source has it now."""
+        """Return a document with every figure whose source is there as that has it now."""
         for entry in self.entries(document):
             if not entry.sources:
                 continue
-            values = [self.value(entry, source) for source in entry.sources]
+            try:
+                values = [self.value(entry, source) for source in entry.sources]
+            except EvidenceError:
+                continue  # `complaints` names it
             text = entry.pattern().sub(lambda match, v=values: _replaced(match, v), text)  # type: ignore[misc]
         return text
 

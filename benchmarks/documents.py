@@ -6,13 +6,14 @@ differs, and which figure is bound to nothing.
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
 from benchmarks import page, tables
 from benchmarks.bindings import ROOT, Register, documents
 from benchmarks.catalogue import Kind
-from benchmarks.evidence import Evidence
+from benchmarks.evidence import Evidence, EvidenceError
 
 Block = Callable[[Evidence], str]
 
@@ -21,7 +22,17 @@ BENCHMARKS: Final = "docs/benchmarks.md"
 
 def _of(claim: str, table: Callable[[tables.Document], str]) -> Block:
     """Return what makes a block of the newest file of a claim."""
-    return lambda evidence: table(evidence.newest(claim).document)
+
+    def block(evidence: Evidence) -> str:
+        if not evidence.files(claim):
+            return f"*{page.NOT_YET}*"
+        file = evidence.newest(claim)
+        try:
+            return table(file.document)
+        except (KeyError, TypeError) as error:
+            raise EvidenceError(f"{file.path.name} is in another form: {error}") from error
+
+    return block
 
 
 BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
@@ -75,26 +86,30 @@ WRITTEN_BY_SCRIPTS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 
 
 def with_blocks(name: str, text: str, evidence: Evidence) -> str:
-    """Return a document with its blocks as the newest result files have them.
+    """Return a document with the blocks that it has a place for as the result files have them.
 
     Raises:
-        ValueError: a block of `BLOCKS` has no place in the document.
+        EvidenceError: the newest file of a block is in a form that its table does not read.
     """
     for mark, block in BLOCKS.get(name, {}).items():
         begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
-        if text.count(begin) != 1 or text.count(end) != 1:
-            raise ValueError(f"{name} needs one {begin.strip()} and one {end}")
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n{block(evidence)}\n\n{end}{rest.partition(end)[2]}"
+        if begin in text and end in text:
+            before, _, rest = text.partition(begin)
+            text = f"{before}{begin}\n{block(evidence)}\n\n{end}{rest.partition(end)[2]}"
     return text
 
 
-def unknown_blocks(name: str, text: str) -> list[str]:
-    """Return the names of marked blocks that nothing writes or compares."""
-    known = {*BLOCKS.get(name, {}), *WRITTEN_BY_SCRIPTS.get(name, {})}
+def misplaced_blocks(name: str, text: str) -> list[str]:
+    """Return a line for each block without a place, and each that nothing writes or compares."""
+    known = [*BLOCKS.get(name, {}), *WRITTEN_BY_SCRIPTS.get(name, {})]
+    found = re.findall(r"^<!-- end of ([\w ]+) -->$", text, re.MULTILINE)
     return [
-        mark
-        for mark in re.findall(r"^<!-- end of ([\w ]+) -->$", text, re.MULTILINE)
+        f"{name} needs one <!-- {mark} --> and one <!-- end of {mark} -->"
+        for mark in known
+        if (found.count(mark), text.count(f"<!-- {mark} -->\n")) != (1, 1)
+    ] + [
+        f"{name}: nothing writes or compares the block {mark}"
+        for mark in found
         if mark not in known
     ]
 
@@ -103,7 +118,9 @@ def written(evidence: Evidence, register: Register) -> dict[str, str]:
     """Return every document that holds figures, by its path, as it has to be."""
     pages = {BENCHMARKS: page.page(evidence)}
     for document in documents():
-        text = with_blocks(document.name, document.text, evidence)
+        text = document.text
+        with suppress(EvidenceError):  # `complaints` names it
+            text = with_blocks(document.name, text, evidence)
         pages[document.name] = register.rewritten(document.name, text)
     return pages
 
@@ -117,12 +134,12 @@ def complaints(evidence: Evidence, register: Register) -> list[str]:
     ]
     for document in documents():
         name, text = document.name, document.text
-        if with_blocks(name, text, evidence) != text:
-            lines.append(f"{name}: a block is older than its result file: run docs/generate.py")
-        lines += [
-            f"{name}: nothing writes or compares the block {mark}"
-            for mark in unknown_blocks(name, text)
-        ]
+        try:
+            if with_blocks(name, text, evidence) != text:
+                lines.append(f"{name}: a block is older than its result file: run docs/generate.py")
+        except EvidenceError as error:
+            lines.append(f"{name}: {error}: mend benchmarks/tables.py")
+        lines += misplaced_blocks(name, text)
         lines += register.complaints(name, text)
     path = ROOT / BENCHMARKS
     if not path.is_file() or path.read_text("utf-8") != page.page(evidence):

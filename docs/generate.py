@@ -1,6 +1,6 @@
 """Write what the documents take from the program and from result files.
 
-    .venv/bin/python docs/generate.py            write all of it
+    .venv/bin/python docs/generate.py            write all of it, then check
     .venv/bin/python docs/generate.py --check    say what differs, and what is bound to nothing
 
 cli.md, results.md, errors.md and benchmarks.md are written whole; README.md and the other documents
@@ -215,23 +215,22 @@ PAGES = {"cli.md": cli, "results.md": results_page, "errors.md": errors_page}
 
 
 def main() -> int:
-    """Write everything, or say what differs; return the exit status."""
+    """Write everything unless only asked to check, say what differs; return the exit status."""
     evidence = Evidence()
     register = Register.read(evidence=evidence)
-    if "--check" in sys.argv[1:]:
-        lines = documents.complaints(evidence, register)
-        lines += [
-            f"docs/{name} is not what the program says: run docs/generate.py"
-            for name, page in PAGES.items()
-            if (DOCS / name).read_text("utf-8") != page()
-        ]
-        print("\n".join(lines))  # noqa: T201
-        return 1 if lines else 0
-    for name, page in PAGES.items():
-        (DOCS / name).write_text(page(), "utf-8")
-    for name, text in documents.written(evidence, register).items():
-        (DOCS.parent / name).write_text(text, "utf-8")
-    return 0
+    pages = {f"docs/{name}": page() for name, page in PAGES.items()}
+    if "--check" not in sys.argv[1:]:
+        for name, text in (pages | documents.written(evidence, register)).items():
+            (DOCS.parent / name).write_text(text, "utf-8")
+    lines = documents.complaints(evidence, register)
+    lines += [
+        f"{name} is not what the program says: run docs/generate.py"
+        for name, text in pages.items()
+        if (DOCS.parent / name).read_text("utf-8") != text
+    ]
+    for line in lines:
+        print(line)  # noqa: T201
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":
