@@ -4,7 +4,7 @@ The register has a table for each document, and in it lists by kind:
 
     result         ["takes {} times as long", "fpga_emulation_cost: ratio | .2f"]
                    words with a `{}` for each figure, then what each is (benchmarks/evidence.py)
-    setting        ["within {} s", "thorax.power.redfish:ANSWER_S | .0f"]      a constant of the code
+    setting        ["within {} s", "thorax.power.redfish:ANSWER_S | .0f"]    a constant of the code
     published      ["Dell EMC, November 2018", "43 W", ...]    whose figures, then the words
     test           ["tests/training/test_lars.py", "words", ...]     a test that has the numbers
     derived        ["what it follows from", "words", ...]      by arithmetic or by counting, by hand
@@ -262,7 +262,7 @@ def setting(source: str) -> str:
     else:
         value = importlib.import_module(place)
         for key in path.split("."):
-            value = getattr(value, key)
+            value = value[key] if isinstance(value, Mapping) else getattr(value, key)
     for step in filters:
         operator, _, number = step.partition(" ")
         if operator == "rest":

@@ -168,12 +168,12 @@ CLAIMS: Final[Sequence[Claim]] = (
         replaced_by="resnet50_peers",
     ),
     Claim(
-        "peaks",
+        "hardware_peak",
         Section.SPEED,
         "What the processor can do at most",
         "Operations a second of register-resident loops, beside OpenVINO's fastest matrix product.",
         "a loop in C of one instruction; the best that OpenVINO was seen to run",
-        "benchmarks.peaks",
+        "benchmarks.hardware_peak",
     ),
     Claim(
         "scenarios_against_async_queue",
@@ -853,23 +853,31 @@ CLAIMS: Final[Sequence[Claim]] = (
         "([each of them](planning.md#how-far-to-trust-the-model-of-a-cluster)).",
         "the models that plans use; published times; adding ranks up linearly",
         "benchmarks.cluster_predictions",
-        tuple(
-            row
-            for system, model in (
-                ("c4140-v100", "rate and stragglers"),
-                ("intel-caffe", "rate alone"),
-                ("zenith", "rate and cost of an update"),
-                ("zenith-intel-caffe", "cost of an update"),
-            )
-            for entry in (f"summary[system={system},model={model}]",)
-            for row in (
-                Row(
-                    f"{system}, the model that plans use: rows within the goal",
-                    f"{{{entry}.within_goal | d}} of {{{entry}.predicted | d}}",
-                ),
-                Row(f"{system}: rows within it by adding up", f"{entry}.linear_within_goal | d"),
-                Row(f"{system}: largest error, %", f"{entry}.worst | * 100 | .0f"),
-            )
+        (
+            Row(
+                "every system left out in turn, losses taken from another: rows within the goal",
+                "{left_out[*].left_out.within_goal | sum | d} of {left_out[*].left_out.rows | sum | d}",
+            ),
+            *(
+                row
+                for system, model in (
+                    ("c4140-v100", "rate and stragglers"),
+                    ("intel-caffe", "rate alone"),
+                    ("zenith", "rate and cost of an update"),
+                    ("zenith-intel-caffe", "cost of an update"),
+                )
+                for entry in (f"summary[system={system},model={model}]",)
+                for row in (
+                    Row(
+                        f"{system}, the model that plans use: rows within the goal",
+                        f"{{{entry}.within_goal | d}} of {{{entry}.tested else {entry}.predicted | d}}",
+                    ),
+                    Row(
+                        f"{system}: rows within it by adding up", f"{entry}.linear_within_goal | d"
+                    ),
+                    Row(f"{system}: largest error, %", f"{entry}.worst | * 100 | .0f"),
+                )
+            ),
         ),
         kind=Kind.MODELLED,
     ),

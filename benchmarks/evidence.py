@@ -10,8 +10,9 @@ The claim is what a file's name begins with. `@` and a class of processors take 
 that class; without it the newest of all counts, and of equally new ones that of the class with more
 instructions. A path has keys between points (in double quotes where a key has a point itself);
 `[n]` is an entry of a list, `[key=value,...]` the only entry with these values, `[*key=value,...]`
-every one that has them and `[*]` every one. Filters are max, min, sum, mean, median, count, abs,
-`* N`, `/ N`, and `over PATH`, `plus PATH` and `minus PATH` of another figure of the file.
+every one that has them and `[*]` every one; ` else ` and another path is for files of an older
+form. Filters are max, min, sum, mean, median, count, abs, `* N`, `/ N`, and `over PATH`, `plus
+PATH` and `minus PATH` of another figure of the file.
 """
 
 import json
@@ -185,9 +186,12 @@ def look_up(file: ResultFile, path: str) -> Any:  # noqa: ANN401
     Raises:
         EvidenceError: the document has no such key, or not one entry with these values.
     """
+    first, *others = path.split(" else ", 1)
     try:
-        return _follow(file.document, _steps(path))
+        return _follow(file.document, _steps(first))
     except (KeyError, IndexError, TypeError) as error:
+        if others:
+            return look_up(file, others[0])
         raise EvidenceError(f"{file.path.name} has no {path}: {error}") from error
 
 
