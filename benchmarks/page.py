@@ -5,11 +5,11 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from benchmarks.catalogue import CLAIMS, Claim, Kind, Row, Section
+from benchmarks.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section
 from benchmarks.evidence import Evidence, EvidenceError, Processors, ResultFile, look_up, written
 from benchmarks.headlines import HEADLINES
 from benchmarks.objections import OBJECTIONS
-from thorax.benchmark.confidence import median_of_turns
+from thorax.benchmark.confidence import FEWEST_TURNS, median_of_turns
 
 NOT_YET: Final = "not measured yet"
 _RESULTS: Final = "benchmarks/results"
@@ -75,12 +75,16 @@ def _claim(claim: Claim, evidence: Evidence) -> str:
     if claim.kind is not Kind.MEASURED:
         files = {Processors.NONE: evidence.newest(claim.name)}
     script = (
-        f"`python -m {claim.script}`" if claim.script.startswith("benchmarks") else claim.script
+        f"by `python -m {claim.script}`" if claim.script.startswith("benchmarks") else claim.script
     )
+    figures = f"{claim.kind} ({claim.made_of})" if claim.made_of else str(claim.kind)
     meaning = claim.meaning if claim.meaning.endswith(".") else f"{claim.meaning}."
-    lines = [f"### {claim.title}\n", f"{meaning} *Sides*: {claim.sides}. *Made* {script}.\n"]
-    if claim.warning and not all(map(_compared, files.values())):
-        lines.append(f"**To be read with care**: {claim.warning}.\n")
+    lines = [
+        f"### {claim.title}\n",
+        f"{meaning} *Sides*: {claim.sides}. *Figures*: {figures}. *Made* {script}.\n",
+    ]
+    if claim.warning and any(file.date < MENDED for file in files.values()):
+        lines.append(f"**To be read with care**, files before {MENDED}: {claim.warning}.\n")
     lines += _table(claim, files)
     facts: Sequence[tuple[str, Callable[[Claim, ResultFile], str]]] = (
         ("*turns*", _turns),
@@ -199,9 +203,11 @@ def _turns(claim: Claim, file: ResultFile) -> str:
                 else f"{min(counts)} to {max(counts)}"
             )
     try:
-        return written(file, claim.turns) if claim.turns else ""
+        turns = written(file, claim.turns) if claim.turns else ""
     except EvidenceError:
         return ""
+    few = turns and int(turns) < FEWEST_TURNS and any(row.over for row in claim.rows)
+    return f"{turns}, too few for an interval" if few else turns
 
 
 def _load(claim: Claim, file: ResultFile) -> str:
