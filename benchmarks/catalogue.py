@@ -519,7 +519,7 @@ CLAIMS: Final[Sequence[Claim]] = (
             ),
             *(
                 Row(f"heat-map peak inside a box, {name}, %", f"pointing.{name}.rate | * 100 | .0f")
-                for name in NIH14.names
+                for name in NIH14.findings
             ),
             Row("the same, mean of all findings, %", "pointing[*].rate | mean | * 100 | .0f"),
         ),
