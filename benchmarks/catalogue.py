@@ -580,6 +580,18 @@ CLAIMS: Final[Sequence[Claim]] = (
         turns="bare_loop.images_per_s | count | d",
     ),
     Claim(
+        "ranks_agree",
+        Section.TRAINING,
+        "Ranks against one process",
+        "Largest difference of a weight, relative to the largest of its tensor: the rounding of sums.",
+        "two and three ranks; one process",
+        "benchmarks.ranks_agree",
+        (
+            Row("after one update of a ResNet-18", "worst.one_update | .1e"),
+            Row("after four updates of a small network", "worst.four_updates | .1e"),
+        ),
+    ),
+    Claim(
         "large_batch",
         Section.TRAINING,
         "What a large batch costs, phantoms",

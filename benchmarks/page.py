@@ -116,7 +116,7 @@ def _table(claim: Claim, files: Mapping[Processors, ResultFile]) -> list[str]:
 
 def _cells(claim: Claim, file: ResultFile) -> dict[str, str]:
     """Return the rows of a file: its comparisons and what the catalogue finds in it."""
-    cells = {f"{one['name']}, {one['quantity']}": comparison(one) for one in _compared(file)}
+    cells = {_title(one): comparison(one) for one in _compared(file)}
     for row in claim.rows:
         try:
             cells[row.title] = cell(row, file)
@@ -129,6 +129,12 @@ def _compared(file: ResultFile) -> list[Mapping[str, Any]]:
     """Return the comparisons of a file in the common form, none of one in a form of its own."""
     comparisons = file.document.get("comparisons", ())
     return [one for one in comparisons if isinstance(one, dict) and "wall" in one]
+
+
+def _title(one: Mapping[str, Any]) -> str:
+    """Return the name of a comparison with its quantity, as a cell."""
+    name, quantity = str(one["name"]), str(one["quantity"])
+    return (name if quantity in name else f"{name}, {quantity}").replace("|", "\\|")
 
 
 def comparison(one: Mapping[str, Any]) -> str:
@@ -336,8 +342,7 @@ def comparisons(source: str, evidence: Evidence) -> str | None:
     found = [
         one
         for one in _compared(file)
-        if words == "*"
-        or any(name in f"{one['name']}, {one['quantity']}".lower() for name in wanted)
+        if words == "*" or any(name in _title(one).lower() for name in wanted)
     ]
     if not found:
         raise EvidenceError(f"{file.path.name} has no comparison of {words}")

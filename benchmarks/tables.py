@@ -21,7 +21,8 @@ def precisions(document: Document) -> str:
         if name == "fp32":
             name = f"{NETWORKS[row['network']]} fp32"
         cells = [name, f"{row['size_bytes'] / 1e6:.1f}"]
-        cells.append("" if row["speed_ratio"] is None else f"{row['speed_ratio']:.2f}")
+        speed = row["speed_over_fp32"] if "speed_over_fp32" in row else row["speed_ratio"]
+        cells.append("" if speed is None else f"{speed:.2f}")
         for data in ("phantoms", "radiographs"):
             judged = row[data]
             cells.append("" if judged is None else f"{judged['auroc']['value']:.4f}")
