@@ -107,6 +107,8 @@ class Evidence:
         for path in sorted(folder.glob("*.json")):
             claim, machine, date = path.stem.rsplit("_", 2)
             file = ResultFile(path, claim.replace("-", "_"), machine, date)
+            if file.document.get("for_record") is False:
+                continue  # a rehearsal, on a machine that others used
             newest = self._files.setdefault(file.claim, {})
             before = newest.get(file.processors)
             if before is None or file.age > before.age:

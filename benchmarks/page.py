@@ -70,10 +70,17 @@ def _unlisted(name: str, evidence: Evidence) -> Claim:
     return Claim(name, Section.SPEED, title, meaning, sides, script)
 
 
-def _claim(claim: Claim, evidence: Evidence) -> str:
-    files = evidence.files(claim.name)
+def _files(claim: Claim, evidence: Evidence) -> dict[Processors, ResultFile]:
+    """Return the files that are shown of a claim: those in the common form where there are any."""
     if claim.kind is not Kind.MEASURED:
-        files = {Processors.NONE: evidence.newest(claim.name)}
+        return {Processors.NONE: evidence.newest(claim.name)}
+    files = evidence.files(claim.name)
+    common = {kind: file for kind, file in files.items() if _compared(file)}
+    return common or files
+
+
+def _claim(claim: Claim, evidence: Evidence) -> str:
+    files = _files(claim, evidence)
     script = (
         f"by `python -m {claim.script}`" if claim.script.startswith("benchmarks") else claim.script
     )
@@ -97,6 +104,10 @@ def _claim(claim: Claim, evidence: Evidence) -> str:
         if any(cells):
             lines.append(f"| {title} | {' | '.join(cells)} |")
     newest = max(files.values(), key=lambda file: file.age)
+    earlier = [file for file in evidence.files(claim.name).values() if file not in files.values()]
+    if earlier and claim.kind is Kind.MEASURED:
+        links = ", ".join(_file(claim, file) for file in earlier)
+        lines += ["", f"Earlier files in another form, which say less: {links}."]
     lines += _notes(newest) + _settings(newest)
     return "\n".join(lines) + "\n"
 
@@ -134,7 +145,9 @@ def _compared(file: ResultFile) -> list[Mapping[str, Any]]:
 def _title(one: Mapping[str, Any]) -> str:
     """Return the name of a comparison with its quantity, as a cell."""
     name, quantity = str(one["name"]), str(one["quantity"])
-    return (name if quantity in name else f"{name}, {quantity}").replace("|", "\\|")
+    title = name if quantity in name else f"{name}, {quantity}"
+    less = " (less is better)" if _less_is_better(quantity) else ""
+    return f"{title}{less}".replace("|", "\\|")
 
 
 def comparison(one: Mapping[str, Any]) -> str:
@@ -143,14 +156,19 @@ def comparison(one: Mapping[str, Any]) -> str:
     if one.get("cpu"):
         parts.append(f"CPU {_ratio(one['cpu'], bold=False)}")
     if (goal := one.get("goal")) is not None:
-        met = one["wall"]["ratio"] >= goal if _more_is_better(one) else one["wall"]["ratio"] <= goal
+        met = (
+            one["wall"]["ratio"] >= goal
+            if not _less_is_better(one["quantity"])
+            else one["wall"]["ratio"] <= goal
+        )
         parts.append(f"goal {goal:g}: {'met' if met else 'missed'}")
     return "; ".join(parts)
 
 
-def _more_is_better(one: Mapping[str, Any]) -> bool:
-    quantity = str(one["quantity"])
-    return quantity != "seconds" and not quantity.endswith(("_s", "bytes"))
+def _less_is_better(quantity: str) -> bool:
+    """Whether a quantity is of time or of size."""
+    timed = quantity.endswith("_s") and not quantity.endswith("per_s")
+    return quantity == "seconds" or timed or quantity.endswith("bytes")
 
 
 def _ratio(ratio: Mapping[str, Any], *, bold: bool = True) -> str:
@@ -250,7 +268,7 @@ def _notes(newest: ResultFile) -> list[str]:
     """Return what a file says of its comparisons, and of who could not take part."""
     notes = []
     for one in _compared(newest):
-        parts = [f"{', '.join(one['differs'])} differ" if one.get("differs") else ""]
+        parts = [f"the sides differ in {', '.join(one['differs'])}" if one.get("differs") else ""]
         if one.get("bound"):
             bound = one["bound"]
             parts.append(f"cannot be above {bound['ratio']:.3g}: {bound['because']}")
@@ -270,7 +288,12 @@ def _settings(newest: ResultFile) -> list[str]:
     sides = newest.document.get("sides") if _compared(newest) else None
     if not isinstance(sides, dict) or not all("settings" in side for side in sides.values()):
         return []
-    settings = {name: dict(side["settings"]) for name, side in sides.items()}
+    settings = {
+        name: {**side["settings"], **(side["settings"].get("more") or {})}
+        for name, side in sides.items()
+    }
+    for values in settings.values():
+        values.pop("more", None)
     keys = list(dict.fromkeys(key for values in settings.values() for key in values))
     common = [
         key for key in keys if len({repr(values.get(key)) for values in settings.values()}) == 1
@@ -392,4 +415,4 @@ def claim_table(evidence: Evidence, name: str) -> str:
     claim = next(claim for claim in CLAIMS if claim.name == name)
     if not evidence.files(name):
         return f"*{NOT_YET}*"
-    return "\n".join(_table(claim, evidence.files(name)))
+    return "\n".join(_table(claim, _files(claim, evidence)))

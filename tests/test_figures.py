@@ -136,6 +136,30 @@ def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: 
     assert "**1.20** [1.10, 1.30] x ONNX Runtime INT8" in page.headlines(found, Kind.MEASURED)
 
 
+def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(
+    tmp_path: Path,
+) -> None:
+    wall = {"bare": [1.0, 1.0], "classify": [2.0, 2.0], "help": [1.0, 1.0]}
+    cpu = {"classify": 1.9, "help": 1.0}
+    result(
+        tmp_path, "classify_startup", "2026-11-22", AVX2,
+        wall_s=wall, median_ratio_of_cpu=cpu, goal=1.5,
+    )  # fmt: skip
+    old = "| classify over the script, time | **2.00**; CPU 1.90; goal 1.5: missed |"
+    assert old in page.page(Evidence(tmp_path))
+    new = [compared(1.5, name="classify over a bare script", quantity="seconds")]
+    result(tmp_path, "classify_startup", "2026-12-01", BF16, comparisons=new)
+    written = page.page(Evidence(tmp_path))
+    assert "classify over the script, time" not in written
+    assert "| classify over a bare script, seconds (less is better) | **1.50**" in written
+    assert "Earlier files in another form, which say less: [2026-11-22]" in written
+
+
+def test_a_rehearsal_is_no_evidence(tmp_path: Path) -> None:
+    result(tmp_path, "speed", "2026-01-02", AVX2, ratio=1.5, for_record=False)
+    assert Evidence(tmp_path).claims == []
+
+
 def test_of_seconds_less_is_better_and_a_passed_bound_is_explained(tmp_path: Path) -> None:
     bound = {"ratio": 1.0, "because": "both run one graph"}
     slow = compared(1.2, quantity="seconds", goal=1.5, bound=bound, above_bound="by chance")
