@@ -1,6 +1,7 @@
 """Every figure of the documents is of a result file, or the register says what else it is."""
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,13 @@ def test_every_script_that_the_page_names_exists(evidence: Evidence) -> None:
     for claim in CLAIMS:
         if claim.script.startswith("benchmarks.") and evidence.files(claim.name):
             assert find_spec(claim.script) is not None, claim.script
+
+
+def test_links_into_the_page_lead_to_a_claim() -> None:
+    titles = {re.sub(r"[^\w -]", "", claim.title.lower()).replace(" ", "-") for claim in CLAIMS}
+    for document in documents.documents():
+        for anchor in re.findall(r"benchmarks\.md#([\w-]+)", document.text):
+            assert anchor in titles, (document.name, anchor)
 
 
 def test_every_listed_claim_with_a_file_shows_something(evidence: Evidence) -> None:
