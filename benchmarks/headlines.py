@@ -123,14 +123,15 @@ HEADLINES: Final[Sequence[Headline]] = (
     ),
     Headline(
         "dicom_readers",
-        "DICOM test files of three other projects that agree with dcmtk or pydicom",
+        "DICOM test files of three other projects that agree with dcmtk or pydicom within 2/255",
         (
-            "{dicom_readers: counts[*].agrees | sum | d}; {dicom_readers: counts[*].refused | sum | d} refused",
+            "{dicom_readers: counts[*].agrees | sum | d} of {dicom_readers: files[*][*] | count | d}; "
+            "{dicom_readers: counts[*].refused | sum | d} refused",
         ),
     ),
     Headline(
         "reliability_kills",
-        "reliability",
+        "what is lost when work is killed, bits change or models are damaged",
         (
             "{reliability_kills: kills | d} runs killed at random moments, "
             "{reliability_kills: lost | d} lost; {reliability_bits: flips | ,d} bits changed on disk, "
