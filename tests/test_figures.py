@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import documents, page
+from benchmarks import bindings, documents, page
 from benchmarks.bindings import Entry, Register, figures, setting, untested
 from benchmarks.catalogue import CLAIMS, Kind
 from benchmarks.evidence import Evidence, EvidenceError, Processors, look_up
@@ -42,7 +42,7 @@ def test_every_script_that_the_page_names_exists(evidence: Evidence) -> None:
 
 def test_links_into_the_page_lead_to_a_claim() -> None:
     titles = {re.sub(r"[^\w -]", "", claim.title.lower()).replace(" ", "-") for claim in CLAIMS}
-    for document in documents.documents():
+    for document in bindings.documents():
         for anchor in re.findall(r"benchmarks\.md#([\w-]+)", document.text):
             assert anchor in titles, (document.name, anchor)
 
