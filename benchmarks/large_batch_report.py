@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.large_batch_cells import SEEDS, SMALL, Arm, Cell, Study, results
 from benchmarks.large_batch_plots import against_batch, against_each_other
 from benchmarks.result import table
+from benchmarks.tables import difference, ways_to_train
 from thorax.data.store import Store
 from thorax.files.atomic import write_text
 from thorax.metrics import bootstrap_auroc, bootstrap_difference
@@ -64,7 +65,7 @@ def report(
     for row in rows:
         row |= _difference(work, store, row, runs, small)
     _print(study, rows)
-    _document(study.name, _markdown(rows))
+    _document(study.name, ways_to_train(rows))
     _draw(study, rows, runs)
     return {
         "side": study.side,
@@ -192,7 +193,7 @@ def _print(study: Study, rows: Sequence[Record]) -> None:
                 f"{row['peak']:.3g}",
                 f"{statistics.fmean(row['test']):.4f}" if row["test"] else "diverged",
                 " ".join(f"{value:.4f}" for value in row["test"]),
-                _signed(row),
+                difference(row),
                 *(f"{statistics.fmean(row[key]):.3g}" if row[key] else "-" for key in _SHARPNESS),
             )
             for row in rows
@@ -205,40 +206,7 @@ def _document(name: str, text: str) -> None:
     page = PAGE.read_text("utf-8")
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     before, _, rest = page.partition(begin)
-    write_text(PAGE, before + begin + "\n" + text + "\n" + end + rest.partition(end)[2])
-
-
-def _markdown(rows: Sequence[Record]) -> str:
-    """Return the table of the documents."""
-    lines = [
-        "| Way to train | Batch | Updates | Peak rate | Mean AUROC (seeds) | Against SGD at 32 "
-        "[95 % interval] | Training loss | Keskar | ASAM | Eigenvalue |",
-        "|---|--:|--:|--:|---|---|--:|--:|--:|--:|",
-    ]
-    for row in rows:
-        test = row["test"]
-        seeds = ", ".join(f"{value:.4f}" for value in test)
-        cells = [
-            row["title"],
-            f"{row['batch']:,}",
-            f"{row['updates'] or 0:,}",
-            f"{row['peak']:.3g}",
-            f"**{statistics.fmean(test):.4f}** ({seeds})" if test else "diverged",
-            _signed(row),
-            *(
-                f"{statistics.fmean(row[key]):.3g}" if row[key] else ""
-                for key in ("train_loss", *_SHARPNESS)
-            ),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _signed(row: Record) -> str:
-    if row["difference"] is None:
-        return "-"
-    low, high = row["difference_interval"]
-    return f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    write_text(PAGE, before + begin + "\n" + text + "\n\n" + end + rest.partition(end)[2])
 
 
 def _draw(study: Study, rows: Sequence[Record], runs: Sequence[Record]) -> None:

@@ -1,10 +1,16 @@
-"""Write cli.md, results.md and errors.md of docs/: `.venv/bin/python docs/generate.py`.
+"""Write what the documents take from the program and from result files.
 
-A test fails while they differ from what this writes.
+    .venv/bin/python docs/generate.py            write all of it, then check
+    .venv/bin/python docs/generate.py --check    say what differs, and what is bound to nothing
+
+cli.md, results.md, errors.md and benchmarks.md are written whole; README.md and the other documents
+have blocks between two comments, and figures within their text that docs/figures.toml binds. Tests
+fail while anything differs.
 """
 
 import ast
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +23,13 @@ from thorax.cli.app import app
 from thorax.images.error_codes import REFUSALS, WARNINGS
 from thorax.results.read import RESULTS, json_schema
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+
+from benchmarks import documents  # noqa: E402
+from benchmarks.bindings import Register  # noqa: E402
+from benchmarks.evidence import Evidence  # noqa: E402
+
 SOURCE = Path(thorax.__file__).parent
 KINDS = {kind.__name__: kind for kind in errors.ThoraxError.__subclasses__()}
 NOT_RAISED = {
@@ -201,6 +213,25 @@ def _kinds(
 
 PAGES = {"cli.md": cli, "results.md": results_page, "errors.md": errors_page}
 
+
+def main() -> int:
+    """Write everything unless only asked to check, say what differs; return the exit status."""
+    evidence = Evidence()
+    register = Register.read(evidence=evidence)
+    pages = {f"docs/{name}": page() for name, page in PAGES.items()}
+    if "--check" not in sys.argv[1:]:
+        for name, text in (pages | documents.written(evidence, register)).items():
+            (DOCS.parent / name).write_text(text, "utf-8")
+    lines = documents.complaints(evidence, register)
+    lines += [
+        f"{name} is not what the program says: run docs/generate.py"
+        for name, text in pages.items()
+        if (DOCS.parent / name).read_text("utf-8") != text
+    ]
+    for line in lines:
+        print(line)  # noqa: T201
+    return 1 if lines else 0
+
+
 if __name__ == "__main__":
-    for name, page in PAGES.items():
-        (DOCS / name).write_text(page(), "utf-8")
+    sys.exit(main())

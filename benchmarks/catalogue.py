@@ -1,0 +1,910 @@
+"""Every claim that Thorax makes in figures: what it means, who is compared, and what is shown of it.
+
+`docs/generate.py` writes docs/benchmarks.md and the figures of README.md from this list and the
+newest result files. A file that holds `comparisons`, as benchmarks/result.py writes them, needs no
+rows here; a claim that has a file and no entry is shown with what its file says.
+"""
+
+# ruff: noqa: E501  # titles and paths that are better read on one line
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from thorax.labels import NIH14
+
+
+class Kind(StrEnum):
+    """How a figure came about; tables never mix what was measured with the rest."""
+
+    MEASURED = "measured"
+    COMPUTED = "computed"
+    MODELLED = "modelled"
+
+
+class Section(StrEnum):
+    """Where a claim stands on the page."""
+
+    SPEED = "Speed of inference"
+    COMMANDS = "Commands and archives"
+    AUROC = "What precision costs in AUROC"
+    TRAINING = "Training"
+    READING = "Reading images and models"
+    RELIABILITY = "Reliability"
+    COMPUTED = "Computed: identities and closed forms"
+    MODELLED = "Modelled: cards, servers and clusters that are not here"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure of a result file in a form of its own; paths as in benchmarks/evidence.py.
+
+    Attributes:
+        title: what it is, with its unit.
+        value: path, filters and format; or words with several of them, each in braces.
+        interval: the same of its lower and upper bound; empty where none was computed.
+        over: paths of two lists, a value a turn: the figure is the median of their ratios with the
+            interval of the sign test, in place of `value`.
+        cpu: as `value`, of processor time.
+        goal: as `value`; empty where there was none.
+        at_most: whether the goal is the most that it may be.
+    """
+
+    title: str
+    value: str = ""
+    interval: tuple[str, str] | None = None
+    over: tuple[str, str] | None = None
+    cpu: str = ""
+    goal: str = ""
+    at_most: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        name: what the names of its result files begin with, `_` for `-`.
+        section: where it stands.
+        title: what it is called.
+        meaning: what its figures say, in plain words.
+        sides: what is compared with what.
+        script: how to make it again, without `python -m`.
+        rows: of files without `comparisons`.
+        kind: of its figures.
+        turns: path and format of how many turns were taken; empty where the file does not say.
+        warning: what a reader must know of the figures of files from before `MENDED`.
+        replaced_by: claim whose file takes the place of this one.
+        made_of: what figures that were not measured rest on: published, calibrated, fitted, known
+            beforehand or assumed.
+    """
+
+    name: str
+    section: Section
+    title: str
+    meaning: str
+    sides: str
+    script: str
+    rows: tuple[Row, ...] = ()
+    kind: Kind = Kind.MEASURED
+    turns: str = ""
+    warning: str = ""
+    replaced_by: str = ""
+    made_of: str = ""
+
+
+def _networks(claim: str, precision: str = "") -> tuple[Row, ...]:
+    """Return the rows of drops of three networks on phantoms and on radiographs."""
+    rows = []
+    for name, title in (
+        ("resnet50", "ResNet-50"),
+        ("densenet121", "DenseNet-121"),
+        ("vgg16_bn", "VGG-16"),
+    ):
+        for data in ("phantoms", "radiographs"):
+            entry = (
+                f"rows[network={name},precision={precision}].{data}.drop"
+                if precision
+                else f"rows[network={name},trained_on={data}].drop"
+            )
+            rows.append(
+                Row(
+                    f"{title}, {data}: mean AUROC, reference minus {precision or 'FP11'}",
+                    f"{entry}.value | z.4f",
+                    (f"{entry}.low | z.4f", f"{entry}.high | z.4f"),
+                    goal="goal | .3f",
+                    at_most=True,
+                )
+            )
+    return tuple(rows)
+
+
+def _before_and_after(what: str, title: str, goal: str = "") -> Row:
+    """Return the row of a ratio of two commits."""
+    return Row(
+        title,
+        f"{what}_wall.median_ratio | .3f",
+        (f"{what}_wall.interval[0] | .3f", f"{what}_wall.interval[1] | .3f"),
+        cpu=f"{what}_cpu.median_ratio | .3f",
+        goal=goal,
+        at_most=True,
+    )
+
+
+MENDED: Final = "2026-12-01"
+"""Files from before this day are shown with the warnings of their claims."""
+
+CLAIMS: Final[Sequence[Claim]] = (
+    Claim(
+        "resnet50_peers",
+        Section.SPEED,
+        "ResNet-50 at 224 x 224 beside its peers",
+        "Images a second of Thorax over those of the same network in other engines.",
+        "Thorax; ONNX Runtime, PyTorch and OpenVINO's own queue and tool, each as its documentation asks for on the processor at hand, each precision beside the peers that have it",
+        "benchmarks.resnet50_peers",
+    ),
+    Claim(
+        "int8_resnet50",
+        Section.SPEED,
+        "INT8 ResNet-50 at 224 x 224, as it was compared in November 2026",
+        "Images a second of Thorax over those of the same network in other engines.",
+        "Thorax; ONNX Runtime and PyTorch with the same threads",
+        "by a script that benchmarks.resnet50_peers took the place of",
+        (
+            Row(
+                "INT8 over PyTorch eager FP32",
+                over=("images_per_s.thorax int8", "images_per_s.torch fp32"),
+                goal='goals."torch fp32" | .1f',
+            ),
+            Row(
+                "INT8 over ONNX Runtime INT8, activations QInt8",
+                over=("images_per_s.thorax int8", "images_per_s.onnxruntime int8"),
+                goal='goals."onnxruntime int8" | .2f',
+            ),
+            Row(
+                "INT8 over OpenVINO's fastest INT8 matrix product",
+                over=("images_per_s.thorax int8", "images_per_s.int8 peak"),
+                goal='goals."int8 peak" | .2f',
+            ),
+        ),
+        turns="images_per_s.thorax int8 | count | d",
+        warning="made before the sides were given what their documentation asks for: ONNX Runtime had "
+        "QInt8 activations, which it advises against on x86, PyTorch neither channels_last nor bf16",
+        replaced_by="resnet50_peers",
+    ),
+    Claim(
+        "hardware_peak",
+        Section.SPEED,
+        "What the processor can do at most",
+        "Operations a second of register-resident loops, beside OpenVINO's fastest matrix product.",
+        "a loop in C of one instruction; the best that OpenVINO was seen to run",
+        "benchmarks.hardware_peak",
+    ),
+    Claim(
+        "scenarios_against_async_queue",
+        Section.SPEED,
+        "LoadGen over Thorax and over OpenVINO's own queue",
+        "What LoadGen measures when Thorax answers it, over what it measures when a bare "
+        "`ov.AsyncInferQueue` does; of latency less is better.",
+        "the same model, requests, queries and limit of latency",
+        "benchmarks.scenarios_against_async_queue",
+        tuple(
+            row
+            for model in ("int8", "fp32")
+            for row in (
+                Row(
+                    f"offline, {model}",
+                    over=(
+                        f"models[precision={model}].thorax.offline",
+                        f"models[precision={model}].async_queue.offline",
+                    ),
+                ),
+                Row(
+                    f"server, {model}: answered a second",
+                    over=(
+                        f"models[precision={model}].thorax.completed",
+                        f"models[precision={model}].async_queue.completed",
+                    ),
+                ),
+                Row(
+                    f"server, {model}: p99 of latency",
+                    over=(
+                        f"models[precision={model}].thorax.p99",
+                        f"models[precision={model}].async_queue.p99",
+                    ),
+                ),
+            )
+        ),
+        turns="rounds | d",
+        warning="images of 64 x 64; the queue was handed a fresh array a request; turns were short, in "
+        "part below the queries that LoadGen needs for a verdict",
+    ),
+    Claim(
+        "offline_against_benchmark_app",
+        Section.SPEED,
+        "`thorax benchmark` offline and OpenVINO's benchmark_app",
+        "Images a second, Thorax over benchmark_app.",
+        "the same model and number of requests",
+        "benchmarks.offline_against_benchmark_app",
+        tuple(
+            Row(
+                f"ResNet-50 {model}, 224 x 224",
+                f"models[precision={model}].ratio | .2f",
+                goal=f"models[precision={model}].goal | .2f",
+            )
+            for model in ("int8", "fp32")
+        ),
+        turns="turns | d",
+    ),
+    Claim(
+        "classify_end_to_end",
+        Section.SPEED,
+        "`thorax classify` from files to findings",
+        "Images a second of the whole over 1 / (1/decode + 1/infer) of its parts, measured apart.",
+        "classify on 1024 x 1024 PNGs; the decoder alone and the engine alone",
+        "benchmarks.classify_end_to_end",
+        (
+            Row(
+                "over its parts",
+                over=("turns[*].classify_images_per_s", "turns[*].parts_images_per_s"),
+                goal="goal | .2f",
+            ),
+            Row(
+                "ratio of the medians",
+                "{median.classify_images_per_s | .1f} / {median.parts_images_per_s | .1f} images/s",
+            ),
+        ),
+        turns="turns | count | d",
+        warning="the order of the turns was fixed; decoding and computing share the processors, so "
+        "that nothing above 1 is to be had but by chance",
+    ),
+    Claim(
+        "classify_startup",
+        Section.SPEED,
+        "`thorax classify` on one image, start to exit",
+        "Time of the whole process over that of a bare OpenVINO script; below 1 is better.",
+        "`thorax classify` on one PNG; read, resize, infer and print in a few lines of OpenVINO",
+        "benchmarks.classify_startup",
+        (
+            Row(
+                "classify over the script, time",
+                over=("wall_s.classify", "wall_s.bare"),
+                cpu="median_ratio_of_cpu.classify | .2f",
+                goal="goal | .1f",
+                at_most=True,
+            ),
+            Row(
+                "`--help` over the script, time",
+                over=("wall_s.help", "wall_s.bare"),
+                cpu="median_ratio_of_cpu.help | .2f",
+            ),
+        ),
+        turns="wall_s.bare | count | d",
+    ),
+    Claim(
+        "power_sampling_cost",
+        Section.SPEED,
+        "What reading a meter costs",
+        "Images a second with a meter read over those without, and the meter's share of processors.",
+        "the same load with and without the reader; RAPL is files of the same form as Linux has, "
+        "Redfish an emulator on this machine",
+        "benchmarks.power_sampling_cost",
+        tuple(
+            row
+            for place, way in enumerate(
+                ("RAPL every 100 ms", "RAPL every 10 ms", "Redfish every second")
+            )
+            for row in (
+                Row(
+                    f"{way}: images/s",
+                    over=(f"ways[{place}].images_per_s", "alone_images_per_s"),
+                    goal="goal | .2f",
+                ),
+                Row(
+                    f"{way}: share of all processors, %",
+                    f"ways[{place}].share_of_processors | * 100 | .2f",
+                ),
+            )
+        ),
+        turns="turns | d",
+    ),
+    Claim(
+        "fpga_emulation_cost",
+        Section.SPEED,
+        "What emulating a card costs",
+        "Time of an inference with the card's arithmetic over the same graph in FP32 on the CPU.",
+        "ResNet-50 at 224 x 224, emulated; FP32",
+        "benchmarks.fpga_emulation_cost",
+        (Row("latency", over=("turns_s.fp11", "turns_s.fp32"), goal="goal | .2f", at_most=True),),
+        turns="turns_s.fp11 | count | d",
+        warning="of the emulated graph alone, one image at a time, not of `-d HETERO:FPGA,CPU`",
+    ),
+    Claim(
+        "partition_merging",
+        Section.SPEED,
+        "Partitions with islands merged",
+        "Time of `thorax partition` over that with `--no-merge`, for the same split.",
+        "the same network with and without merging",
+        "benchmarks.partition_merging",
+        tuple(
+            Row(
+                name,
+                over=(f"networks.{name}.merge_s", f"networks.{name}.no_merge_s"),
+                goal="goal | .1f",
+                at_most=True,
+            )
+            for name in ("MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "DenseNet121")
+        ),
+        turns="networks.DenseNet121.merge_s | count | d",
+    ),
+    Claim(
+        "cluster_classify",
+        Section.COMMANDS,
+        "An archive on two Ray actors",
+        "Images a second of two actors of one thread over one process of two.",
+        "`classify --out --cluster auto`; the same without `--cluster`",
+        "benchmarks.cluster_classify",
+        (
+            Row(
+                "the whole run, start of the actors included",
+                over=("turns[*].actors.images_per_s", "turns[*].one_process.images_per_s"),
+            ),
+            Row(
+                "between the first answer and the last",
+                over=(
+                    "turns[*].actors.steady_images_per_s",
+                    "turns[*].one_process.steady_images_per_s",
+                ),
+            ),
+            Row("rows the same to the byte, one actor killed", "killed.rows_identical | d"),
+        ),
+        turns="turns | count | d",
+        warning="two turns in a fixed order: no interval",
+    ),
+    Claim(
+        "classify_memory",
+        Section.COMMANDS,
+        "Memory of `classify` and of an import",
+        "Most memory that the process held; it must not grow with the number of files.",
+        "`classify` of 200 to 2,000 PNGs of 1024 x 1024; an import of 3,000",
+        "benchmarks.classify_memory",
+        (
+            *(
+                Row(
+                    f"classify, {count:,} files, MB",
+                    f"peak_bytes.csv[images={count}].process | / 1e6 | .0f",
+                    goal="goal_bytes | / 1e6 | .0f",
+                    at_most=True,
+                )
+                for count in (200, 1000, 2000)
+            ),
+            Row(
+                "import, MB",
+                "import_peak_bytes.process | / 1e6 | .0f",
+                goal="import_goal_bytes | / 1e6 | .0f",
+                at_most=True,
+            ),
+        ),
+    ),
+    Claim(
+        "child_cost",
+        Section.COMMANDS,
+        "What reading models in a confined child costs",
+        "Time of the command over that of the commit before; below 1 is faster.",
+        "two commits, whole processes",
+        "benchmarks.child_cost",
+        (
+            _before_and_after("optimize", "`optimize` of an ONNX ResNet-50, time", "goal | .2f"),
+            _before_and_after("classify", "`classify` of one PNG, time"),
+        ),
+        turns="optimize_wall.before_s | count | d",
+    ),
+    Claim(
+        "command_cost",
+        Section.COMMANDS,
+        "What a rearrangement of the code cost",
+        "Time of the command over that of the commit before; below 1 is faster.",
+        "two commits, whole processes",
+        "benchmarks.command_cost",
+        (
+            _before_and_after("import", "`import thorax`, time"),
+            _before_and_after("help", "`--help`, time"),
+            _before_and_after(
+                "classify", "`classify` of one PNG, time", "goals.classify_ratio | .2f"
+            ),
+            _before_and_after(
+                "classify_folder", "`classify` of a folder, time", "goals.classify_ratio | .2f"
+            ),
+            _before_and_after(
+                "classify_dicoms", "`classify` of DICOM files, time", "goals.classify_ratio | .2f"
+            ),
+        ),
+        turns="help_wall.before_s | count | d",
+    ),
+    Claim(
+        "command_contract",
+        Section.COMMANDS,
+        "What a rearrangement of the code changed in answers",
+        "Command lines whose answers were compared, byte by byte, with those of the commit before.",
+        "two commits",
+        "benchmarks.command_contract",
+        (
+            Row("command lines", "totals.command_lines | d"),
+            Row("the same bytes", "totals.bytes_equal | d"),
+            Row("other than by times and paths", "totals.different | d"),
+        ),
+    ),
+    Claim(
+        "phantom_speed",
+        Section.COMMANDS,
+        "Drawing phantoms",
+        "Phantoms of 256 x 256 drawn a second on one core.",
+        "one process",
+        "benchmarks.phantom_speed",
+        (
+            Row(
+                "drawn a second",
+                "median_images_per_s | .0f",
+                ("images_per_s | min | .0f", "images_per_s | max | .0f"),
+                goal="goal_images_per_s | .0f",
+            ),
+        ),
+        turns="images_per_s | count | d",
+        warning="the range of the turns stands in place of an interval",
+    ),
+    Claim(
+        "precisions",
+        Section.AUROC,
+        "What INT8 costs and brings",
+        "FP32 minus INT8 on patients unseen in training, paired bootstrap over patients; a negative "
+        "drop is a gain.",
+        "the same network in both precisions",
+        "benchmarks.precisions",
+        (
+            *_networks("precisions", "int8"),
+            *(
+                Row(
+                    f"{title}: images/s, INT8 over FP32",
+                    over=(
+                        f"rows[network={name},precision=int8].images_per_s",
+                        f"rows[network={name},precision=fp32].images_per_s",
+                    ),
+                )
+                for name, title in (
+                    ("resnet50", "ResNet-50"),
+                    ("densenet121", "DenseNet-121"),
+                    ("vgg16_bn", "VGG-16"),
+                )
+            ),
+        ),
+        turns="rows[network=resnet50,precision=int8].images_per_s | count | d",
+    ),
+    Claim(
+        "fpga_auroc",
+        Section.AUROC,
+        "What FP11 of the simulated card costs",
+        "FP32 minus FP11 on patients unseen in training, paired bootstrap over patients.",
+        "the same network on `HETERO:FPGA,CPU` and on the CPU",
+        "benchmarks.fpga_auroc",
+        _networks("fpga_auroc"),
+    ),
+    Claim(
+        "kermany",
+        Section.AUROC,
+        "Radiographs of children with and without pneumonia",
+        "AUROC of networks trained from scratch, beside logistic regressions of coarse features, and "
+        "what lower precisions cost in AUROC and in findings that flip.",
+        "networks; baselines; precisions",
+        "benchmarks.kermany",
+    ),
+    Claim(
+        "main_job",
+        Section.AUROC,
+        "The demo, `make demo`",
+        "Mean AUROC of 14 findings of phantoms that training never saw, and how long all of it takes.",
+        "ResNet-18 of a quarter of the width, test split",
+        "benchmarks.main_job",
+        (
+            Row("the whole demo, s", "elapsed_s | .0f"),
+            Row(
+                "mean AUROC, FP32",
+                "mean_auroc.fp32.value | .3f",
+                ("mean_auroc.fp32.low | .3f", "mean_auroc.fp32.high | .3f"),
+            ),
+            Row(
+                "mean AUROC, INT8",
+                "mean_auroc.int8.value | .3f",
+                ("mean_auroc.int8.low | .3f", "mean_auroc.int8.high | .3f"),
+            ),
+            *(
+                Row(f"heat-map peak inside a box, {name}, %", f"pointing.{name}.rate | * 100 | .0f")
+                for name in NIH14.findings
+            ),
+            Row("the same, mean of all findings, %", "pointing[*].rate | mean | * 100 | .0f"),
+        ),
+        warning="phantoms of a kind whose labels 16 x 16 block means give away: an AUROC here "
+        "says that the way works, and nothing of how hard the task is",
+    ),
+    Claim(
+        "nih_main_job",
+        Section.AUROC,
+        "The demo's way on radiographs of ChestX-ray14",
+        "Mean AUROC of 14 findings on the test split, few images, from scratch.",
+        "ResNet-18, official split",
+        "benchmarks.nih_main_job",
+        (
+            Row("images imported", "import.images | ,d"),
+            Row("skipped", "import.skipped | d"),
+            Row(
+                "mean AUROC, FP32",
+                "mean_auroc.fp32.value | .2f",
+                ("mean_auroc.fp32.low | .2f", "mean_auroc.fp32.high | .2f"),
+            ),
+        ),
+    ),
+    Claim(
+        "nih_official_recipe",
+        Section.AUROC,
+        "The official recipe on few radiographs",
+        "Mean AUROC of 14 findings on the test split, DenseNet-121 from scratch, 64 x 64.",
+        "DenseNet-121, official split",
+        "benchmarks.nih_official_recipe",
+        (
+            Row(
+                "mean AUROC",
+                "mean_auroc_interval.value | .3f",
+                ("mean_auroc_interval.low | .3f", "mean_auroc_interval.high | .3f"),
+            ),
+        ),
+    ),
+    Claim(
+        "training_throughput",
+        Section.TRAINING,
+        "The training loop beside bare loops",
+        "Images a second of `thorax train` over another loop.",
+        "a loop on tensors in memory; a loop that decodes PNGs; one rank of two threads",
+        "benchmarks.training_throughput",
+        tuple(
+            Row(
+                title,
+                over=(f"{key}.images_per_s", f"{key}.against_images_per_s"),
+                goal=f"{key}.goal | .2f",
+            )
+            for key, title in (
+                ("bare_loop", "over a bare loop on tensors in memory"),
+                ("decoding_loop", "over a loop that decodes 1024 x 1024 PNGs each step"),
+                ("two_ranks", "two ranks of one thread over one rank of two"),
+            )
+        ),
+        turns="bare_loop.images_per_s | count | d",
+    ),
+    Claim(
+        "ranks_agree",
+        Section.TRAINING,
+        "Ranks against one process",
+        "Largest difference of a weight, relative to the largest of its tensor: the rounding of sums.",
+        "two and three ranks; one process",
+        "benchmarks.ranks_agree",
+        (
+            Row("after one update of a ResNet-18", "worst.one_update | .1e"),
+            Row("after four updates of a small network", "worst.four_updates | .1e"),
+        ),
+    ),
+    Claim(
+        "large_batch",
+        Section.TRAINING,
+        "What a large batch costs, phantoms",
+        "Mean AUROC on the test split minus that of SGD at a batch of 32, equal epochs, paired by "
+        "seed and patient.",
+        "SGD at 32 images; the same and other recipes at 512 and 2,048",
+        "benchmarks.large_batch",
+        tuple(
+            Row(
+                title,
+                f"studies.phantoms.summary[arm={arm},batch={batch}].difference | +.3f",
+                (
+                    f"studies.phantoms.summary[arm={arm},batch={batch}].difference_interval[0] | +.3f",
+                    f"studies.phantoms.summary[arm={arm},batch={batch}].difference_interval[1] | +.3f",
+                ),
+            )
+            for arm, batch, title in (
+                ("sgd", 512, "SGD, nothing changed, 512"),
+                ("sgd-linear", 512, "linear scaling, 512"),
+                ("lars", 512, "LARS, 512"),
+                ("sgd", 2048, "SGD, nothing changed, 2,048"),
+                ("sgd-linear", 2048, "linear scaling, 2,048"),
+                ("sgd-tuned", 2048, "SGD tuned at 2,048"),
+                ("lars", 2048, "LARS, 2,048"),
+                ("adam-tuned", 2048, "Adam tuned at 2,048"),
+            )
+        ),
+        turns="studies.phantoms.seeds | count | d",
+        warning="phantoms of a kind that block means tell apart; LARS and Adam were tuned with more tries than SGD at 2,048",
+    ),
+    Claim(
+        "store_verification",
+        Section.TRAINING,
+        "Checking every image that is read",
+        "Share of an epoch's processor time that digests take.",
+        "training on the processor with and without checks",
+        "benchmarks.store_verification",
+        (
+            Row(
+                "share of an epoch, %",
+                "share_of_training | * 100 | .2f",
+                goal="goal_share_of_training | * 100 | .0f",
+                at_most=True,
+            ),
+        ),
+        turns='training_cpu_s."memory map" | count | d',
+    ),
+    Claim(
+        "dicom_readers",
+        Section.READING,
+        "DICOM test files beside dcmtk, GDCM and pydicom",
+        "Single-frame images of the test files of pydicom, fo-dicom and cornerstone.",
+        "Thorax; dcmtk and pydicom",
+        "benchmarks.dicom_readers",
+        (
+            Row("agree within 2/255 with one of them", "counts[*].agrees | sum | d"),
+            Row("refused by a code", "counts[*].refused | sum | d"),
+        ),
+    ),
+    Claim(
+        "reported_files",
+        Section.READING,
+        "Doubtful files after public reports",
+        "Images made after public reports of files that readers show wrongly.",
+        "Thorax; the picture that the report asks for",
+        "benchmarks.reported_files",
+        (
+            Row("cases", "cases[*] | count | d"),
+            Row("read as they should be", "cases[*result=right] | count | d"),
+        ),
+    ),
+    Claim(
+        "hostile_corpus",
+        Section.READING,
+        "Hostile files",
+        "Files made to break DICOM readers. Answered is not decoded: most are refused by their "
+        "modality before a pixel is read.",
+        "one folder, one process and its decoding child",
+        "benchmarks.hostile_corpus",
+        (
+            Row("files", "files | d"),
+            Row("refused by modality", 'answers."dicom-modality" | d'),
+            Row("refused as no image", 'answers."dicom-not-an-image" | d'),
+            Row("refused as damaged", 'answers."dicom-corrupt" | d'),
+            Row("refused by format", 'answers."image-format" | d'),
+            Row("slowest, s", "slowest_s[*] | max | .2f", goal="goal_s | .0f", at_most=True),
+            Row(
+                "peak memory with the child, MB",
+                "peak_bytes.together | / 1e6 | .0f",
+                goal="goal_bytes | / 1e6 | ,.0f",
+                at_most=True,
+            ),
+        ),
+    ),
+    Claim(
+        "public_networks",
+        Section.READING,
+        "Public networks, Caffe and MXNet",
+        "Largest difference of an output, relative to its largest value, random weights.",
+        "Thorax's importers; OpenCV's dnn and MXNet",
+        "by hand, see [the page](public-networks.md)",
+        (
+            Row("Caffe descriptions", "caffe[*] | count | d"),
+            Row("MXNet symbols", "mxnet[*] | count | d"),
+        ),
+    ),
+    Claim(
+        "reliability_kills",
+        Section.RELIABILITY,
+        "Work that is killed",
+        "Runs ended at random moments and begun anew, and what came of them.",
+        "the undisturbed run",
+        "benchmarks.reliability_kills",
+        (
+            Row("ended", "kills | d"),
+            Row("finished", "kinds[*].finished | sum | d"),
+            Row("other than undisturbed", "kinds[*].different | sum | d"),
+        ),
+    ),
+    Claim(
+        "reliability_bits",
+        Section.RELIABILITY,
+        "Changed bits",
+        "One bit of one file at a time.",
+        "what was written",
+        "benchmarks.reliability_bits",
+        (
+            Row("bits changed", "flips | ,d"),
+            Row("found", "kinds[*].found | sum | ,d"),
+            Row("harmless", "kinds[*].harmless | sum | ,d"),
+            Row("used", "used_silently | d"),
+        ),
+    ),
+    Claim(
+        "reliability_models",
+        Section.RELIABILITY,
+        "Damaged model files",
+        "Copies of model files with random damage, read in the confined child.",
+        "13 formats",
+        "benchmarks.reliability_models",
+        (
+            Row("copies", "formats[*].tried | sum | ,d"),
+            Row("refused", "formats[*].refused | sum | ,d"),
+            Row("read, and a valid graph", "formats[*].read | sum | ,d"),
+        ),
+    ),
+    Claim(
+        "fpga_bit_exact",
+        Section.COMPUTED,
+        "Arithmetic of the card, graph against specification",
+        "Values that differ between the graph on the CPU, the NumPy reference and a model in "
+        "integers. To the specification, not to a card: there was none.",
+        "three implementations",
+        "benchmarks.fpga_bit_exact",
+        (
+            Row("values compared", "rows[*].values | sum | ,d"),
+            Row("differ, graph", "rows[*].graph_differs | sum | d"),
+            Row("differ, integers", "rows[*].integers_differ | sum | d"),
+        ),
+        kind=Kind.COMPUTED,
+        made_of="the specification of the format",
+    ),
+    Claim(
+        "plan_closed_forms",
+        Section.COMPUTED,
+        "The simulator of servers against closed forms",
+        "Relative error of the mean wait, and of saturated rates.",
+        "simulation; Pollaczek and Khinchine, Erlang C, the slowest stage",
+        "benchmarks.plan_closed_forms",
+        (
+            Row(
+                "queues, worst, %",
+                "worst.queues | * 100 | .2f",
+                goal="goal | * 100 | .0f",
+                at_most=True,
+            ),
+            Row(
+                "saturated servers, worst, %",
+                "worst.saturated | * 100 | .2f",
+                goal="goal | * 100 | .0f",
+                at_most=True,
+            ),
+        ),
+        kind=Kind.COMPUTED,
+        made_of="definitions",
+    ),
+    Claim(
+        "figures_2018",
+        Section.COMPUTED,
+        "Claims of 2018 and 2019 from their own constants",
+        "How many claims follow from the constants of the same texts, by verdict "
+        "([each of them](figures-2018.md)).",
+        "the planner; what was published",
+        "benchmarks.figures_2018",
+        tuple(
+            Row(verdict, f"claims[*verdict={verdict}] | count | d")
+            for verdict in (
+                "constant",
+                "solved for",
+                "reproduced",
+                "not reproduced",
+                "not modelled",
+            )
+        ),
+        kind=Kind.COMPUTED,
+        made_of="constants that are published, derived from a claim, or assumed",
+    ),
+    Claim(
+        "fpga_published",
+        Section.MODELLED,
+        "The cycle model against published figures that were known",
+        "Figures within 15 % of those that were published and no constant was fitted to. None is a "
+        "prediction "
+        "([each of them](fpga.md#against-published-figures)).",
+        "the cycle model; data sheets, manuals and papers",
+        "benchmarks.fpga_published",
+        (
+            Row("calibrated", "calibrated | d"),
+            Row("known beforehand", "known_beforehand | d"),
+            Row("not fitted to, known when the model was made", "predicted | d"),
+            Row("of those not fitted to: within the goal", "within_goal | d"),
+        ),
+        kind=Kind.MODELLED,
+        made_of="two clocks calibrated on one figure each, areas fitted, the rest assumed or known beforehand, as each row says",
+    ),
+    Claim(
+        "fpga_predictions",
+        Section.MODELLED,
+        "The cycle model against figures that were looked up afterwards",
+        "What the model said was written down first; within 15 % counts.",
+        "the cycle model; published figures",
+        "benchmarks.fpga_predictions",
+        (
+            Row("written down", "predictions[*] | count | d"),
+            Row("published figures found afterwards", "comparisons[*] | count | d"),
+            Row("of these within the goal", "within_goal | d"),
+            Row("largest error, %", "comparisons[*].error | max | * 100 | .0f"),
+        ),
+        kind=Kind.MODELLED,
+        made_of="the same constants, frozen before the figures were looked up",
+    ),
+    Claim(
+        "fpga_explore_224px",
+        Section.MODELLED,
+        "Falling precision, images of 224 x 224",
+        "Images/s/W of the fastest overlay of a precision, modelled "
+        "([with the AUROC](fpga.md#falling-precision)).",
+        "precisions of one network on one board",
+        "benchmarks.fpga_explore",
+        tuple(
+            Row(
+                f"{title}, {name}: images/s/W",
+                f"documents[{place}].variants[name={name}].modelled.images_per_s_per_w | .1f",
+            )
+            for place, title in enumerate(("ResNet-50", "DenseNet-121"))
+            for name in ("FP16", "FP11", "FP9")
+        ),
+        kind=Kind.MODELLED,
+        made_of="an assumed clock, areas fitted, power calibrated on two figures of one board",
+    ),
+    Claim(
+        "fpga_explore_64px",
+        Section.MODELLED,
+        "Falling precision, images of 64 x 64",
+        "As above, at the size that the networks were trained on.",
+        "precisions of one network on one board",
+        "benchmarks.fpga_explore",
+        tuple(
+            Row(
+                f"{title}, {name}: images/s/W",
+                f"documents[{place}].variants[name={name}].modelled.images_per_s_per_w | .1f",
+            )
+            for place, title in enumerate(("ResNet-50", "DenseNet-121"))
+            for name in ("FP16", "FP11", "FP9")
+        ),
+        kind=Kind.MODELLED,
+        made_of="an assumed clock, areas fitted, power calibrated on two figures of one board",
+    ),
+    Claim(
+        "cluster_predictions",
+        Section.MODELLED,
+        "Models of clusters against published times",
+        "Rows within 10 % of what was published, one number of each system fitted "
+        "([each of them](planning.md#how-far-to-trust-the-model-of-a-cluster)).",
+        "the models that plans use; published times; adding ranks up linearly",
+        "benchmarks.cluster_predictions",
+        (
+            Row(
+                "every system left out in turn, losses taken from another: rows within the goal",
+                "{left_out[*].left_out.within_goal | sum | d} of {left_out[*].left_out.rows | sum | d}",
+            ),
+            *(
+                row
+                for system, model in (
+                    ("c4140-v100", "rate and stragglers"),
+                    ("intel-caffe", "rate alone"),
+                    ("zenith", "rate and cost of an update"),
+                    ("zenith-intel-caffe", "cost of an update"),
+                )
+                for entry in (f"summary[system={system},model={model}]",)
+                for row in (
+                    Row(
+                        f"{system}, the model that plans use: rows within the goal",
+                        f"{{{entry}.within_goal | d}} of {{{entry}.tested else {entry}.predicted | d}}",
+                    ),
+                    Row(
+                        f"{system}: rows within it by adding up", f"{entry}.linear_within_goal | d"
+                    ),
+                    Row(f"{system}: largest error, %", f"{entry}.worst | * 100 | .0f"),
+                )
+            ),
+        ),
+        kind=Kind.MODELLED,
+        made_of="one or two numbers fitted a system, links published or assumed, choices made with the rows known",
+    ),
+)

@@ -1,0 +1,418 @@
+"""docs/benchmarks.md and the figures of README.md, from the newest result files."""
+
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from benchmarks.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section
+from benchmarks.evidence import Evidence, EvidenceError, Processors, ResultFile, look_up, written
+from benchmarks.headlines import HEADLINES
+from benchmarks.objections import OBJECTIONS
+from thorax.benchmark.confidence import FEWEST_TURNS, median_of_turns
+
+NOT_YET: Final = "not measured yet"
+_RESULTS: Final = "benchmarks/results"
+
+_INTRODUCTION: Final = """\
+# Benchmarks
+
+<!-- Written by docs/generate.py; do not edit. -->
+
+Every figure of this page is read out of a result file, which the last row of each table links to;
+`python -m SCRIPT` makes it anew, and `python docs/generate.py` then writes this page, the figures
+of [README](../README.md) and those in the text of all documents.
+
+- **A ratio** is the median of the ratios of turns, in square brackets its 95 % interval by the sign
+  test, which asks for no distribution and for six turns at least. Above 1 the first side is faster,
+  where a line does not say otherwise. *CPU* is the same of processor time: what a side gains by
+  working on more processors at once shows there.
+- **Machines** stand side by side, by what their processors can do: INT8 and BF16 have instructions
+  of their own on some, and a ratio of one is no ratio of another.
+- **Load of others** is the share of all processors that processes outside the run used, stolen time
+  included. Older files have the load average of the machine alone, their own load in it.
+- **A goal** was set before the measurement. One that is missed stays here.
+- **Measured, computed and modelled** figures never share a table. *Computed* follows from
+  definitions; *modelled* from constants that are published, calibrated, known beforehand or
+  assumed.
+"""
+
+
+def page(evidence: Evidence) -> str:
+    """Return docs/benchmarks.md."""
+    parts = [_INTRODUCTION]
+    listed = {claim.name for claim in CLAIMS}
+    for section in Section:
+        parts.append(f"## {section}\n")
+        for claim in CLAIMS:
+            if claim.section is section and _shown(claim, evidence):
+                parts.append(_claim(claim, evidence))
+    others = [name for name in evidence.claims if name not in listed]
+    if others:
+        parts.append("## Others\n")
+        parts += [_claim(_unlisted(name, evidence), evidence) for name in others]
+    parts += ["## Not measured yet\n", _missing(evidence), "## Objections\n", _objections(evidence)]
+    return "\n".join(parts)
+
+
+def _shown(claim: Claim, evidence: Evidence) -> bool:
+    """Whether a claim has a file and none of what took its place."""
+    return bool(evidence.files(claim.name)) and not evidence.files(claim.replaced_by)
+
+
+def _unlisted(name: str, evidence: Evidence) -> Claim:
+    """Return what can be said of a claim that the catalogue lacks."""
+    document = evidence.newest(name).document
+    meaning = str(document.get("meaning") or "The file says what was measured.")
+    title = name.replace("_", " ")
+    title = title[0].upper() + title[1:]
+    sides, script = "as the file says", f"benchmarks.{name}"
+    return Claim(name, Section.SPEED, title, meaning, sides, script)
+
+
+def _files(claim: Claim, evidence: Evidence) -> dict[Processors, ResultFile]:
+    """Return the files that are shown of a claim: those in the common form where there are any."""
+    if claim.kind is not Kind.MEASURED:
+        return {Processors.NONE: evidence.newest(claim.name)}
+    files = evidence.files(claim.name)
+    common = {kind: file for kind, file in files.items() if _compared(file)}
+    return common or files
+
+
+def _claim(claim: Claim, evidence: Evidence) -> str:
+    files = _files(claim, evidence)
+    script = (
+        f"by `python -m {claim.script}`" if claim.script.startswith("benchmarks") else claim.script
+    )
+    figures = f"{claim.kind} ({claim.made_of})" if claim.made_of else str(claim.kind)
+    meaning = claim.meaning if claim.meaning.endswith(".") else f"{claim.meaning}."
+    lines = [
+        f"### {claim.title}\n",
+        f"{meaning} *Sides*: {claim.sides}. *Figures*: {figures}. *Made* {script}.\n",
+    ]
+    if claim.warning and any(file.date < MENDED for file in files.values()):
+        lines.append(f"**To be read with care**, files before {MENDED}: {claim.warning}.\n")
+    lines += _table(claim, files)
+    facts: Sequence[tuple[str, Callable[[Claim, ResultFile], str]]] = (
+        ("*turns*", _turns),
+        ("*load of others*", _load),
+        ("*processor*", _processor),
+        ("*file*", _file),
+    )
+    for title, fact in facts:
+        cells = [fact(claim, file) for file in files.values()]
+        if any(cells):
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    newest = max(files.values(), key=lambda file: file.age)
+    earlier = [file for file in evidence.files(claim.name).values() if file not in files.values()]
+    if earlier and claim.kind is Kind.MEASURED:
+        links = ", ".join(_file(claim, file) for file in earlier)
+        lines += ["", f"Earlier files in another form, which say less: {links}."]
+    lines += _notes(newest) + _settings(newest)
+    return "\n".join(lines) + "\n"
+
+
+def _table(claim: Claim, files: Mapping[Processors, ResultFile]) -> list[str]:
+    """Return the lines of a table with a column a class of processors."""
+    columns = [_cells(claim, file) for file in files.values()]
+    titles = list(dict.fromkeys(title for column in columns for title in column))
+    heads = [kind.title for kind in files] if claim.kind is Kind.MEASURED else [claim.kind]
+    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(files)]
+    lines += [
+        f"| {title} | {' | '.join(column.get(title, '') for column in columns)} |"
+        for title in titles
+    ]
+    return lines
+
+
+def _cells(claim: Claim, file: ResultFile) -> dict[str, str]:
+    """Return the rows of a file: its comparisons and what the catalogue finds in it."""
+    cells = {_title(one): comparison(one) for one in _compared(file)}
+    for row in claim.rows:
+        try:
+            cells[row.title] = cell(row, file)
+        except EvidenceError:
+            continue  # a file in another form, or of another day, has not every figure
+    return cells
+
+
+def _compared(file: ResultFile) -> list[Mapping[str, Any]]:
+    """Return the comparisons of a file in the common form, none of one in a form of its own."""
+    comparisons = file.document.get("comparisons", ())
+    return [one for one in comparisons if isinstance(one, dict) and "wall" in one]
+
+
+def _title(one: Mapping[str, Any]) -> str:
+    """Return the name of a comparison with its quantity, as a cell."""
+    name, quantity = str(one["name"]), str(one["quantity"])
+    title = name if quantity in name else f"{name}, {quantity}"
+    less = " (less is better)" if _less_is_better(quantity) else ""
+    return f"{title}{less}".replace("|", "\\|")
+
+
+def comparison(one: Mapping[str, Any]) -> str:
+    """Return a comparison of the common form as a cell."""
+    parts = [_ratio(one["wall"])]
+    if one.get("cpu"):
+        parts.append(f"CPU {_ratio(one['cpu'], bold=False)}")
+    if (goal := one.get("goal")) is not None:
+        met = (
+            one["wall"]["ratio"] >= goal
+            if not _less_is_better(one["quantity"])
+            else one["wall"]["ratio"] <= goal
+        )
+        parts.append(f"goal {goal:g}: {'met' if met else 'missed'}")
+    return "; ".join(parts)
+
+
+def _less_is_better(quantity: str) -> bool:
+    """Whether a quantity is of time or of size."""
+    timed = quantity.endswith("_s") and not quantity.endswith("per_s")
+    return quantity == "seconds" or timed or quantity.endswith("bytes")
+
+
+def _ratio(ratio: Mapping[str, Any], *, bold: bool = True) -> str:
+    value = f"{ratio['ratio']:.2f}"
+    mark = "**" if bold else ""
+    if ratio.get("low") is None:
+        return f"{mark}{value}{mark}"
+    return f"{mark}{value}{mark} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+
+
+def cell(row: Row, file: ResultFile) -> str:
+    """Return a figure of a file in a form of its own, with interval, processor time and goal.
+
+    Raises:
+        EvidenceError: the file does not have it.
+    """
+    if row.over:
+        first, second = (look_up(file, path) for path in row.over)
+        ratios = [a / b for a, b in zip(first, second, strict=True)]
+        interval = median_of_turns(ratios)
+        value = statistics.median(ratios)
+        parts = [f"**{value:.2f}**"]
+        if interval is not None:
+            parts[0] += f" [{interval.low:.2f}, {interval.high:.2f}]"
+    else:
+        template = row.value if "{" in row.value else f"{{{row.value}}}"
+        text = filled(template, lambda source: written(file, source))
+        parts = [f"**{text}**"]
+        value = float(text.replace(",", "")) if re.fullmatch(r"[-+]?[\d,.]+", text) else 0.0
+        if row.interval:
+            low, high = (written(file, path) for path in row.interval)
+            parts[0] += f" [{low}, {high}]"
+    if row.cpu:
+        parts.append(f"CPU {written(file, row.cpu)}")
+    if row.goal:
+        goal = written(file, row.goal)
+        limit = float(goal.replace(",", ""))
+        met = value <= limit if row.at_most else value >= limit
+        parts.append(f"goal {goal}: {'met' if met else 'missed'}")
+    return "; ".join(parts)
+
+
+def filled(text: str, figure: Callable[[str], str]) -> str:
+    """Return a text whose braces are replaced by the figures that they name."""
+    return re.sub(r"\{([^{}]+)\}", lambda match: figure(match[1]), text)
+
+
+def _turns(claim: Claim, file: ResultFile) -> str:
+    sides = file.document.get("sides") if _compared(file) else None
+    if isinstance(sides, dict):
+        counts = [len(side["turns"]) for side in sides.values() if "turns" in side]
+        if counts:
+            return (
+                f"{min(counts)}"
+                if min(counts) == max(counts)
+                else f"{min(counts)} to {max(counts)}"
+            )
+    try:
+        turns = written(file, claim.turns) if claim.turns else ""
+    except EvidenceError:
+        return ""
+    few = turns and int(turns) < FEWEST_TURNS and any(row.over for row in claim.rows)
+    return f"{turns}, too few for an interval" if few else turns
+
+
+def _load(claim: Claim, file: ResultFile) -> str:
+    if claim.kind is not Kind.MEASURED:
+        return ""
+    load = file.document.get("load")
+    if isinstance(load, dict) and load.get("others_share") is not None:
+        return f"{load['others_share']:.1%} (allowed {load['allowed_share']:.0%})"
+    average = file.document.get("load_average")
+    return "" if average is None else f"load average {average:g}"
+
+
+def _processor(claim: Claim, file: ResultFile) -> str:
+    hardware = file.document.get("hardware")
+    if not hardware or claim.kind is not Kind.MEASURED:
+        return ""
+    return machine(file)
+
+
+def machine(file: ResultFile) -> str:
+    """Return the processor of a file and how many of them, in words."""
+    hardware = file.document.get("hardware")
+    return f"{hardware['cpu']}, {hardware['processors']} processors" if hardware else ""
+
+
+def _file(claim: Claim, file: ResultFile) -> str:
+    del claim
+    commit = file.document.get("commit")
+    made = f"{file.date}, {commit}" if commit else file.date
+    return f"[{made}](../{_RESULTS}/{file.path.name})"
+
+
+def _notes(newest: ResultFile) -> list[str]:
+    """Return what a file says of its comparisons, and of who could not take part."""
+    notes = []
+    for one in _compared(newest):
+        parts = [f"the sides differ in {', '.join(one['differs'])}" if one.get("differs") else ""]
+        if one.get("bound"):
+            bound = one["bound"]
+            parts.append(f"cannot be above {bound['ratio']:.3g}: {bound['because']}")
+        if one.get("above_bound"):
+            parts.append(f"is above it: {one['above_bound']}")
+        said = "; ".join(part for part in parts if part)
+        if said:
+            notes.append(f"- {one['name']}: {said}")
+    absent = newest.document.get("absent")
+    if isinstance(absent, dict):
+        notes += [f"- `{name}` took no part: {why}" for name, why in absent.items()]
+    return ["", *notes] if notes else []
+
+
+def _settings(newest: ResultFile) -> list[str]:
+    """Return what the sides of a file were set to, where it says so."""
+    sides = newest.document.get("sides") if _compared(newest) else None
+    if not isinstance(sides, dict) or not all("settings" in side for side in sides.values()):
+        return []
+    settings = {
+        name: {**side["settings"], **(side["settings"].get("more") or {})}
+        for name, side in sides.items()
+    }
+    for values in settings.values():
+        values.pop("more", None)
+    keys = list(dict.fromkeys(key for values in settings.values() for key in values))
+    common = [
+        key for key in keys if len({repr(values.get(key)) for values in settings.values()}) == 1
+    ]
+    first = next(iter(settings.values()))
+    shared = ", ".join(
+        f"{key} {_said(first[key])}" for key in common if first[key] not in (None, {})
+    )
+    lines = ["", f"Sides alike: {shared}." if shared else ""]
+    for name, values in settings.items():
+        own = [
+            f"{key} {_said(value)}"
+            for key, value in values.items()
+            if key not in common and value not in (None, {})
+        ]
+        if own:
+            lines.append(f"- `{name}`: {'; '.join(own)}")
+    return lines
+
+
+def _said(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
+    return str(value).replace("|", "\\|")
+
+
+def _missing(evidence: Evidence) -> str:
+    lines = [
+        f"- {claim.title} (`python -m {claim.script}`)"
+        for claim in CLAIMS
+        if not evidence.files(claim.name) and not evidence.files(claim.replaced_by)
+    ]
+    lines += [
+        f"- for README, *{headline.title}*: {why}"
+        for headline in HEADLINES
+        for text, why in (first_filled(headline.texts, evidence),)
+        if text is None
+    ]
+    return "\n".join(lines or ["Nothing."]) + "\n"
+
+
+def _objections(evidence: Evidence) -> str:
+    lines = [
+        "What hostile readers said of earlier figures, and what stands now. Earlier figures are in "
+        "quotation marks; all others are of the newest result files.\n",
+        "| said | stands now |",
+        "|---|---|",
+    ]
+
+    for one in OBJECTIONS:
+        figures, _ = first_filled(one.figures, evidence)
+        now = f" {figures or f'*{NOT_YET}*'}." if one.figures else ""
+        lines.append(f"| {one.said} | {one.stands}{now} |")
+    return "\n".join(lines) + "\n"
+
+
+def comparisons(source: str, evidence: Evidence) -> str | None:
+    """Return what `comparisons CLAIM WORDS | WORDS` stands for, `*` for all; None of others.
+
+    Raises:
+        EvidenceError: the newest file has none whose name has one of the words.
+    """
+    word, _, rest = source.partition(" ")
+    if word != "comparisons":
+        return None
+    claim, _, words = rest.partition(" ")
+    file = evidence.newest(claim)
+    wanted = [one.strip().lower() for one in words.split("|")]
+    found = [
+        one
+        for one in _compared(file)
+        if words == "*" or any(name in _title(one).lower() for name in wanted)
+    ]
+    if not found:
+        raise EvidenceError(f"{file.path.name} has no comparison of {words}")
+    firsts = {one["name"].partition(" over ")[0] for one in found}
+    if len(firsts) == 1 and all(" over " in one["name"] for one in found):
+        return "; ".join(
+            f"{_ratio(one['wall'])} x {one['name'].partition(' over ')[2]}" for one in found
+        )
+    return "; ".join(f"{one['name']} {_ratio(one['wall'])}" for one in found)
+
+
+def first_filled(texts: Sequence[str], evidence: Evidence) -> tuple[str | None, str]:
+    """Return the first text that the result files can fill; where none, None and why."""
+    why = ""
+    for text in texts:
+        try:
+            return filled(text, lambda one: comparisons(one, evidence) or evidence.text(one)), ""
+        except EvidenceError as error:
+            why = why or str(error)
+    return None, why
+
+
+def headlines(evidence: Evidence, kind: Kind) -> str:
+    """Return the table of one kind of figures for README."""
+    shown = [
+        (headline.title, text, evidence.newest(headline.claim))
+        for headline in HEADLINES
+        for text, _ in (first_filled(headline.texts, evidence),)
+        if headline.kind is kind and text is not None
+    ]
+    if kind is not Kind.MEASURED:
+        lines = [f"| {title} | {text} |" for title, text, _ in shown]
+        return "\n".join([f"| | {kind} |", "|---|---|", *lines])
+    lines = [
+        f"| {title} | {text} "
+        f"| [{file.processors.title}, {file.date}]({_RESULTS}/{file.path.name}) |"
+        for title, text, file in shown
+    ]
+    machines = sorted({machine(file) for _, _, file in shown})
+    return "\n".join(
+        ["| | measured | on |", "|---|---|---|", *lines, "", f"Machines: {'; '.join(machines)}."]
+    )
+
+
+def claim_table(evidence: Evidence, name: str) -> str:
+    """Return the figures of one claim, machines side by side, for a page that tells more of it."""
+    claim = next(claim for claim in CLAIMS if claim.name == name)
+    if not evidence.files(name):
+        return f"*{NOT_YET}*"
+    return "\n".join(_table(claim, _files(claim, evidence)))

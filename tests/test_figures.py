@@ -1,0 +1,244 @@
+"""Every figure of the documents is of a result file, or the register says what else it is."""
+
+import json
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks import bindings, documents, page
+from benchmarks.bindings import Entry, Register, figures, setting, untested
+from benchmarks.catalogue import CLAIMS, Kind
+from benchmarks.evidence import Evidence, EvidenceError, Processors, look_up
+from benchmarks.headlines import HEADLINES
+from benchmarks.objections import OBJECTIONS
+
+AVX2, BF16 = ["avx2"], ["avx2", "avx512f", "avx512_vnni", "avx512_bf16"]
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    return Evidence()
+
+
+@pytest.fixture(scope="module")
+def register(evidence: Evidence) -> Register:
+    return Register.read(evidence=evidence)
+
+
+def test_every_figure_of_the_documents_is_bound_and_right(
+    evidence: Evidence, register: Register
+) -> None:
+    lines = documents.complaints(evidence, register)
+    assert not lines, "\n".join(lines)
+
+
+def test_every_script_that_the_page_names_exists(evidence: Evidence) -> None:
+    for claim in CLAIMS:
+        if claim.script.startswith("benchmarks.") and evidence.files(claim.name):
+            assert find_spec(claim.script) is not None, claim.script
+
+
+def test_links_into_the_page_lead_to_a_claim() -> None:
+    titles = {re.sub(r"[^\w -]", "", claim.title.lower()).replace(" ", "-") for claim in CLAIMS}
+    for document in bindings.documents():
+        for anchor in re.findall(r"benchmarks\.md#([\w-]+)", document.text):
+            assert anchor in titles, (document.name, anchor)
+
+
+def test_every_listed_claim_with_a_file_shows_something(evidence: Evidence) -> None:
+    written = page.page(evidence)
+    for claim in CLAIMS:
+        shown = evidence.files(claim.name) and not evidence.files(claim.replaced_by)
+        assert (f"### {claim.title}\n" in written) == bool(shown), claim.name
+        if shown:
+            assert page.claim_table(evidence, claim.name).count("\n") >= 2, claim.name
+
+
+def test_figures_are_found_where_people_state_them() -> None:
+    def found(text: str) -> list[str]:
+        return [figure.text for figure in figures(text)]
+
+    assert found("It is 1.03 times as fast, 2,273 images, 7 of 19, 30 %, 43 W, 6e-7.") == [
+        "1.03 times", "2,273 images", "7", "30 %", "43 W", "6e-7",
+    ]  # fmt: skip
+    assert found("| a | 0.61 [0.57, 0.63] | 12 | two words |") == ["0.61", "0.57", "0.63", "12"]
+    assert (
+        found("`0.5` [1706.02677](https://arxiv.org/abs/1706.02677) ResNet-50 at 224 x 224") == []
+    )
+    assert found("<!-- made -->\n\n| 0.5 |\n\n<!-- end of made -->\n") == []
+    assert found("```\n0.5\n```\n\n    0.25 s\n\nOpenVINO 2026.4, Python 3.11, version 1.2.3") == []
+    assert [figure.line for figure in figures("none\n\nhalf: 0.5\n")] == [3]
+
+
+def result(
+    folder: Path, claim: str, date: str, instructions: list[str] | None, **keys: object
+) -> None:
+    hardware = {"cpu": "A CPU", "processors": 2, "instructions": instructions}
+    document = {"claim": claim, "hardware": hardware if instructions else None, **keys}
+    machine = "-".join(instructions or ["model"]).replace("_", "")
+    name = f"{claim}_{machine}_{date}.json"
+    (folder / name).write_text(json.dumps(document), "utf-8")
+
+
+def compared(ratio: float, **keys: object) -> dict[str, Any]:
+    interval = {"ratio": ratio, "low": ratio - 0.1, "high": ratio + 0.1}
+    return {
+        "name": "Thorax INT8 over ONNX Runtime INT8", "first": "thorax_int8",
+        "second": "onnxruntime_int8", "quantity": "images/s", "wall": interval, "cpu": interval,
+        "bound": None, "above_bound": None, "goal": 1.1, "meaning": "", **keys,
+    }  # fmt: skip
+
+
+def test_the_newest_file_of_a_class_of_processors_counts(tmp_path: Path) -> None:
+    result(tmp_path, "speed", "2026-01-02", AVX2, ratio=1.5)
+    result(tmp_path, "speed", "2026-01-01", BF16, ratio=2.5)
+    result(tmp_path, "speed-of-old", "2026-01-01", None, ratio=3.5)
+    found = Evidence(tmp_path)
+    assert found.text("speed: ratio | .1f") == "1.5"
+    assert found.text("speed@bf16: ratio | .1f") == "2.5"
+    assert list(found.files("speed")) == [Processors.AVX2, Processors.BF16]
+    assert found.newest("speed_of_old").processors is Processors.NONE
+    with pytest.raises(EvidenceError, match="no file of the claim speed of the class amx"):
+        found.text("speed@amx: ratio | .1f")
+    with pytest.raises(EvidenceError, match=r"speed_avx2_2026-01-02\.json has no other"):
+        found.text("speed: other | .1f")
+
+
+def test_paths_choose_entries_and_filters_reduce_them(tmp_path: Path) -> None:
+    rows = [
+        {"net": "a, b", "value": 1e-7, "turns": [1, 2]},
+        {"net": "c", "value": 4.0, "turns": [6]},
+    ]
+    result(tmp_path, "x", "2026-01-01", AVX2, rows=rows, **{"a.b": {"c": True}})
+    found = Evidence(tmp_path)
+    assert found.text("x: rows[net=a, b].value | .1e") == "1.0e-7"
+    assert found.text("x: rows[*].value | max | * 100 | ,.0f") == "400"
+    assert found.text("x: rows[*].turns[*] | count | d") == "3"
+    assert found.text("x: rows[*net=c].value | sum | over rows[1].turns[0] | .2f") == "0.67"
+    assert found.text('x: "a.b".c | d') == "yes"
+    with pytest.raises(EvidenceError, match="0 entries"):
+        look_up(found.newest("x"), "rows[net=d]")
+
+
+def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: Path) -> None:
+    sides = {"thorax_int8": {"settings": {"threads": 2}, "turns": [{}] * 7}}
+    load = {"others_share": 0.03, "allowed_share": 0.1}
+    for instructions, ratio in ((AVX2, 1.03), (BF16, 1.2)):
+        result(
+            tmp_path, "resnet50_peers", "2026-12-01", instructions,
+            comparisons=[compared(ratio)], sides=sides, load=load, commit="abc",
+        )  # fmt: skip
+    found = Evidence(tmp_path)
+    written = page.page(found)
+    assert "| | AVX2 only | VNNI and BF16 |" in written
+    assert (
+        "| Thorax INT8 over ONNX Runtime INT8, images/s "
+        "| **1.03** [0.93, 1.13]; CPU 1.03 [0.93, 1.13]; goal 1.1: missed "
+        "| **1.20** [1.10, 1.30]; CPU 1.20 [1.10, 1.30]; goal 1.1: met |"
+    ) in written
+    assert "| *turns* | 7 | 7 |" in written
+    assert "| *load of others* | 3.0% (allowed 10%) | 3.0% (allowed 10%) |" in written
+    assert "Withdrawn. Peers are set" in written
+    assert "**1.20** [1.10, 1.30] x ONNX Runtime INT8" in page.headlines(found, Kind.MEASURED)
+
+
+def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(
+    tmp_path: Path,
+) -> None:
+    wall = {"bare": [1.0, 1.0], "classify": [2.0, 2.0], "help": [1.0, 1.0]}
+    cpu = {"classify": 1.9, "help": 1.0}
+    result(
+        tmp_path, "classify_startup", "2026-11-22", AVX2,
+        wall_s=wall, median_ratio_of_cpu=cpu, goal=1.5,
+    )  # fmt: skip
+    old = "| classify over the script, time | **2.00**; CPU 1.90; goal 1.5: missed |"
+    assert old in page.page(Evidence(tmp_path))
+    new = [compared(1.5, name="classify over a bare script", quantity="seconds")]
+    result(tmp_path, "classify_startup", "2026-12-01", BF16, comparisons=new)
+    written = page.page(Evidence(tmp_path))
+    assert "classify over the script, time" not in written
+    assert "| classify over a bare script, seconds (less is better) | **1.50**" in written
+    assert "Earlier files in another form, which say less: [2026-11-22]" in written
+
+
+def test_a_rehearsal_is_no_evidence(tmp_path: Path) -> None:
+    result(tmp_path, "speed", "2026-01-02", AVX2, ratio=1.5, for_record=False)
+    assert Evidence(tmp_path).claims == []
+
+
+def test_of_seconds_less_is_better_and_a_passed_bound_is_explained(tmp_path: Path) -> None:
+    bound = {"ratio": 1.0, "because": "both run one graph"}
+    slow = compared(1.2, quantity="seconds", goal=1.5, bound=bound, above_bound="by chance")
+    result(tmp_path, "startup_of_new", "2026-12-01", AVX2, comparisons=[slow])
+    written = page.page(Evidence(tmp_path))
+    assert "## Others" in written
+    assert "goal 1.5: met" in written
+    assert "cannot be above 1: both run one graph; is above it: by chance" in written
+
+
+def test_what_no_file_has_is_left_out_of_readme_and_listed_as_not_measured(tmp_path: Path) -> None:
+    nothing = Evidence(tmp_path)
+    for kind in (Kind.MEASURED, Kind.MODELLED):
+        assert len(page.headlines(nothing, kind).splitlines()) <= 4
+    written = page.page(nothing)
+    listed = written.partition("## Not measured yet")[2].partition("## Objections")[0]
+    assert all(claim.title in listed for claim in CLAIMS if not claim.replaced_by)
+    assert all(headline.title in listed for headline in HEADLINES)
+    assert written.count(f"*{page.NOT_YET}*") == sum(bool(one.figures) for one in OBJECTIONS)
+
+
+def test_a_modelled_figure_shares_no_table_with_a_measured_one() -> None:
+    for section in {claim.section for claim in CLAIMS}:
+        kinds = {claim.kind for claim in CLAIMS if claim.section is section}
+        assert len(kinds) == 1, section
+
+
+def test_a_figure_that_differs_or_is_bound_to_nothing_is_named_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    result(tmp_path, "speed", "2026-01-01", AVX2, ratio=1.5)
+    tables = {"a.md": {"result": [["is {} times", "speed: ratio | .1f"], ["no {}", "x: y | d"]]}}
+    register = Register(tables, Evidence(tmp_path))
+    lines = register.complaints("a.md", "One.\n\nIt is\n1.4 times as fast, and 0.3 s.\n")
+    assert lines[0] == "a.md:3: 1.4 is 1.5 by speed: ratio | .1f: run docs/generate.py"
+    assert "no file of the claim x" in lines[1]
+    assert lines[2].startswith("a.md:4: '0.3 s' is bound to nothing: bind it to a result file")
+    assert len(lines) == 3
+
+
+def test_one_command_makes_the_text_follow_the_file(tmp_path: Path) -> None:
+    result(tmp_path, "speed", "2026-01-01", AVX2, ratio=1.5, low=1.2)
+    tables = {
+        "a.md": {
+            "result": [["is {} times [{}", "speed: ratio | .1f", "speed: low | .1f"]],
+            "setting": [["sees {} s", "thorax.benchmark.confidence:CONFIDENCE | rest | .2f"]],
+        }
+    }
+    register = Register(tables, Evidence(tmp_path))
+    text = register.rewritten("a.md", "It is 9.9 times\n[8.8, who sees 7 s.")
+    assert text == "It is 1.5 times\n[1.2, who sees 0.05 s."
+    assert register.complaints("a.md", text) == []
+
+
+def test_a_setting_may_stand_in_a_file_of_the_package() -> None:
+    name = "src/thorax/fpga/architectures/8x48-fp11.toml"
+    assert setting(f"{name}:clock_hz | / 1e6 | .0f") == "281"
+
+
+def test_a_number_that_the_named_test_lacks_is_told() -> None:
+    assert untested(Entry("test", "to 1e-12 in all", origin="tests/training/test_lars.py")) == []
+    assert (
+        "has no 1.25e-3"
+        in untested(Entry("test", "to 1.25e-3", origin="tests/training/test_lars.py"))[0]
+    )
+    assert "is not there" in untested(Entry("test", "to 1e-9", origin="tests/none.py"))[0]
+
+
+def test_words_that_stand_nowhere_and_unknown_kinds_are_mistakes_of_the_register() -> None:
+    nothing = Evidence(Path(__file__).parent / "none")
+    lines = Register({"a.md": {"example": ["3 images"]}}, nothing).complaints("a.md", "none")
+    assert lines == ["a.md: '3 images' does not stand there: mend the register"]
+    with pytest.raises(ValueError, match="guess is no kind"):
+        Register({"a.md": {"guess": ["3 images"]}}, nothing).complaints("a.md", "none")
