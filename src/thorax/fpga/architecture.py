@@ -45,8 +45,8 @@ class Auxiliary(Settings):
     """Channels a cycle of local response normalisation (`normk`)."""
     depthwise_k: Kernel = 0
     """Channels a cycle of the kernel for depthwise convolution; 0 sends it through the PEs."""
-    output_writer_k: Kernel = 4
-    """Channels a cycle of the output writer (`owk`)."""
+    output_writer_k: Lanes = 4
+    """Channels a cycle of the output writer (`owk`), which every map passes."""
     softmax: bool = False
     """Whether softmax runs on the card."""
 
@@ -55,7 +55,7 @@ class Memory(Settings):
     """The external memory of a card."""
 
     filter_banks: Lanes = 1
-    """DDR banks that filters are read from."""
+    """DDR banks that filters are read from; 1 where banks are `shared`, as it then says nothing."""
     feature_banks: Lanes = 1
     """DDR banks that feature maps are read from and written to."""
     shared: bool = False
@@ -64,6 +64,15 @@ class Memory(Settings):
     """Peak of one bank, bytes/s: DDR4-2133 of 64 bits."""
     efficiency: Annotated[float, Field(ge=1e-6, le=1)] = 0.8
     """Share of the peak that long bursts attain, 0-1."""
+
+    @model_validator(mode="after")
+    def _banks_count(self) -> "Memory":
+        if self.shared and self.filter_banks != 1:
+            raise ValueError(
+                f"filter_banks is {self.filter_banks}; 1 where banks are shared: feature_banks "
+                "then counts for both"
+            )
+        return self
 
 
 class Ranges(Settings):
@@ -133,14 +142,15 @@ class Architecture(Settings):
     """Words of the buffer that holds feature maps on the chip, each of C_vec x P_vec x Q_vec
     numbers (`sb`)."""
     filter_cache_depth: Count = 1024
-    """Words of C_vec numbers that each lane of K_vec keeps of its filters (`fcd`)."""
+    """Words of C_vec numbers that each lane of K_vec keeps of its filters (`fcd`). A convolution
+    with longer filters takes several passes, whose sums are added up."""
     group_slicing: bool = True
     """What happens to maps that the stream buffer is too small for: several layers run slice by
     slice (the graph compiler of arXiv 1807.06434), or they go through external memory."""
     overhead_cycles: Annotated[int, Field(ge=0, le=10**9)] = 500
     """Cycles a layer takes before and after its work: configuration, filling and draining."""
-    interfaces: Lanes = 1
-    """Input streams (`i`)."""
+    interfaces: Annotated[int, Field(ge=1, le=1)] = 1
+    """Input streams (`i`): 1, as every published overlay has it; no more are modelled."""
     auxiliary: Auxiliary = Auxiliary()
     """Kernels behind the crossbar."""
     memory: Memory = Memory()
