@@ -48,7 +48,11 @@ def test_a_string_says_sizes_depths_widths_and_the_largest_image() -> None:
     ranges = found.ranges
     assert (ranges.max_height, ranges.max_width, ranges.max_channels) == (300, 300, 8192)
     assert found.flags == ("mbfr",)
-    assert found.assumed == ("clock_hz", "interfaces")
+    assert found.assumed == (
+        "clock_hz", "interfaces", "memory", "interleave", "accumulator", "group_slicing",
+    )  # fmt: skip
+    assert found.assumptions == (*found.assumed, "overhead_cycles")
+    assert "mbfr changes nothing here" in found.source
 
 
 def test_what_a_string_leaves_open_is_listed_as_assumed() -> None:

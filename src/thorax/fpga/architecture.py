@@ -181,6 +181,25 @@ class Architecture(Settings):
         return self
 
     @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Fields that no source gives: those named so, and constants of the model left as it is."""
+        plain = {
+            "overhead_cycles": self.overhead_cycles,
+            "memory.efficiency": self.memory.efficiency,
+        }
+        default = {
+            "overhead_cycles": type(self).model_fields["overhead_cycles"].default,
+            "memory.efficiency": Memory.model_fields["efficiency"].default,
+        }
+        named = {*self.assumed, *self.calibrated}
+        constants = (
+            field
+            for field, value in plain.items()
+            if value == default[field] and not {field, field.partition(".")[0]} & named
+        )
+        return *self.assumed, *constants
+
+    @property
     def vectors(self) -> tuple[int, int, int, int]:
         """P_vec, Q_vec, C_vec and K_vec."""
         return self.p_vector, self.q_vector, self.c_vector, self.k_vector
@@ -285,6 +304,8 @@ def parse_architecture(text: str) -> Architecture:
     image = dict(zip(_IMAGE, numbers.get("image", ()), strict=False))
     assumed += [f"ranges.{field}" for field in _IMAGE if field not in image]
     activations = ["Relu", *(_FLAGS[flag] for flag in numbers if flag in _FLAGS)]
+    flags = [word for word in words[2:] if _PART.fullmatch(word) and word.isalpha()]
+    idle = [flag for flag in flags if flag not in _FLAGS]
     return check(
         {
             "name": "_".join(words),
@@ -293,9 +314,11 @@ def parse_architecture(text: str) -> Architecture:
             **sizes,
             "auxiliary": widths,
             "ranges": {**image, "activations": activations},
-            "flags": [word for word in words[2:] if _PART.fullmatch(word) and word.isalpha()],
-            "assumed": assumed,
-            "source": "its string",
+            "flags": flags,
+            "assumed": [*assumed, "memory", "interleave", "accumulator", "group_slicing"],
+            "source": f"its string, of which {', '.join(idle)} changes nothing here"
+            if idle
+            else "its string",
         },
         Architecture,
         text,
@@ -349,9 +372,12 @@ def _misread(text: str, part: str, allowed: str) -> UsageError:
 
 
 def format_architecture(architecture: Architecture) -> str:
-    """Return the string of an architecture; `parse_architecture` reads the same sizes from it."""
+    """Return the string of an architecture; `parse_architecture` reads the same sizes from it.
+
+    What is assumed beside sizes that are known is left out; where even these are, all of it stands.
+    """
     aux, ranges = architecture.auxiliary, architecture.ranges
-    hidden = set(architecture.assumed)
+    hidden = set() if "c_vector" in architecture.assumed else set(architecture.assumed)
     sizes = [architecture.c_vector, architecture.k_vector]
     if not {"p_vector", "q_vector"} & hidden:
         sizes = [architecture.p_vector, architecture.q_vector, *sizes]

@@ -42,7 +42,7 @@ def analyze(
         model=name,
         architecture=architecture.model_dump(mode="json", exclude={"assumed", "calibrated"}),
         architecture_string=format_architecture(architecture),
-        assumed=architecture.assumed,
+        assumed=architecture.assumptions,
         calibrated=architecture.calibrated,
         batch=batch,
         images_per_s=speed.images_per_s if speed.cycles else None,

@@ -156,7 +156,8 @@ def _answers(
     """Yield each bitstream of a board, None for all, with its answers; equals answer once."""
     answers: dict[Architecture, dict[str, Support]] = {}
     for bitstream in BITSTREAMS.values() if board is None else bitstreams_for(board):
-        key = bitstream.architecture.model_copy(update={"precision": "fp11", "name": ""})
+        same = {"precision": "fp11", "name": "", "source": "", "assumed": (), "calibrated": ()}
+        key = bitstream.architecture.model_copy(update=same)
         if key not in answers:
             answers[key] = _query(model, key)
         yield bitstream, answers[key]
