@@ -36,6 +36,16 @@ def test_a_modelled_table_says_so_and_never_shows_the_emulation() -> None:
     )  # fmt: skip
 
 
+def test_what_was_measured_of_other_devices_has_columns_of_its_own() -> None:
+    both = {"measured_s": 0.001, "images_per_s": 900.0, "latency_s": 0.00421, "bound_by": "others"}
+    table = modelled_table([benchmark(with_others=both)])
+    assert table is not None
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (row["Images/s"], row["Latency ms"]) == ("1,234", "3.21")
+    assert (row["+ others img/s"], row["+ others ms"]) == ("900", "4.21")
+    assert "put together" in table.note
+
+
 def test_a_board_without_published_power_has_no_watts() -> None:
     table = modelled_table([benchmark(power_w=None, images_per_s_per_w=None)])
     assert table is not None

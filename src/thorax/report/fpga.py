@@ -186,6 +186,9 @@ def totals_table(result: OverlayResult) -> Table:
     notes = [
         f"Calibrated: {', '.join(result.calibrated)}." if result.calibrated else "",
         f"Assumed: {', '.join(result.assumed)}." if result.assumed else "",
+        f"Counted, though out of its range: {'; '.join(result.out_of_range)}."
+        if result.out_of_range
+        else "",
         f"{source[0].upper()}{source[1:]}." if source else "",
         "Host and PCIe are left out.",
     ]

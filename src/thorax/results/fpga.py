@@ -239,6 +239,8 @@ class OverlayResult(Result):
     power_source: str | None
     images_per_s_per_w: float | None
     """Per watt of the board."""
+    out_of_range: tuple[str, ...] = ()
+    """Layers that count here, though the overlay cannot be programmed for them, with the reason."""
     bounds: dict[str, float]
     """Share of the cycles that each bound decides, 0-1."""
     layers: tuple[OverlayLayer, ...]
