@@ -131,9 +131,21 @@ def test_a_file_holds_every_setting_and_comes_back(tmp_path: Path) -> None:
     written = tmp_path / "arch.toml"
     for name in list_architectures():
         architecture = find_architecture(name)
-        write_effective(architecture, written)
+        write_effective(architecture, written, signed=True)
         assert find_architecture(str(written)) == architecture
     assert find_architecture(str(written)) == architecture
+
+
+def test_a_file_that_was_edited_or_that_nobody_signed_says_so(tmp_path: Path) -> None:
+    written = tmp_path / "arch.toml"
+    architecture = find_architecture("8x48-fp11")
+    write_effective(architecture, written, signed=True)
+    written.write_text(written.read_text("utf-8").replace("clock_hz = 281", "clock_hz = 381"))
+    edited = find_architecture(str(written))
+    assert edited.clock_hz == 381e6
+    assert edited.source.startswith(f"{architecture.source}; arch.toml was edited")
+    write_effective(architecture, written)
+    assert find_architecture(str(written)).source.endswith("arch.toml was not written by thorax")
 
 
 def test_a_misspelt_key_is_named_with_the_nearest(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def search(
     layers = describe(graph.model)
     fastest = find(layers, family, precision=precision, weights=weights, batch=batch)
     if out is not None:
-        write_effective(fastest, out)
+        write_effective(fastest, out, signed=True)
     result = OverlaySearch.of(
         estimate(graph.name, layers, fastest, batch=batch, board=powered),
         family=family,

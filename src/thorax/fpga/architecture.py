@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from thorax.config import Settings, check, load
+from thorax.config import Settings, check, file_state, load
 from thorax.errors import UsageError
 from thorax.fpga.formats import EXPONENT_BITS, FORMATS
 
@@ -246,7 +246,7 @@ def find_architecture(text: str) -> Architecture:
         8192
     """
     if text.endswith(".toml"):
-        return load(Path(text), Architecture)
+        return _read(Path(text))
     if text.lower() in list_architectures():
         with resources.as_file(_FOLDER / f"{text.lower()}.toml") as path:
             return load(path, Architecture)
@@ -258,6 +258,19 @@ def find_architecture(text: str) -> Architecture:
         f"{', '.join(list_architectures())}, or a string such as "
         "4x2x16x64_fp11_sb18823_actk8_poolk8_owk8_image224x224",
     )
+
+
+def _read(path: Path) -> Architecture:
+    """Return the architecture of a file; its source says if the file is not as it was written."""
+    architecture, state = load(path, Architecture), file_state(path)
+    if state == "as written":
+        return architecture
+    told = {
+        "edited": "was edited since thorax wrote it: source, assumed and calibrated may not hold",
+        "unsigned": "was not written by thorax",
+    }[state]
+    before = f"{architecture.source}; " if architecture.source else ""
+    return architecture.model_copy(update={"source": f"{before}{path.name} {told}"})
 
 
 _VECTORS: Final = re.compile(r"\d+x\d+(x\d+x\d+)?")

@@ -9,7 +9,14 @@ from thorax.report.partition import partition_tables
 from thorax.report.parts import Section
 from thorax.report.series import images_text
 from thorax.report.table import Table, table_of
-from thorax.report.text import interval_text, name_text, number_text, rate_text, scaled_text
+from thorax.report.text import (
+    interval_text,
+    name_text,
+    number_text,
+    rate_text,
+    scaled_text,
+    sentence,
+)
 from thorax.results.fpga import (
     DEVICES,
     BitstreamFeatures,
@@ -184,6 +191,7 @@ def totals_table(result: OverlayResult) -> Table:
     filled = tuple(row for row in rows if row[1])
     source = result.power_source
     notes = [
+        sentence(f"architecture: {design.source}") if design.source else "",
         f"Calibrated: {', '.join(result.calibrated)}." if result.calibrated else "",
         f"Assumed: {', '.join(result.assumed)}." if result.assumed else "",
         f"Counted, though out of its range: {'; '.join(result.out_of_range)}."

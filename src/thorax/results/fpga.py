@@ -137,6 +137,8 @@ class OverlayDesign(Part):
     clock_hz: float
     budget: Resources | None
     """Most that the design may take; null is the whole device."""
+    source: str = ""
+    """Where it is known from, and what its file is."""
 
 
 def _designed(architecture: dict[str, JsonValue]) -> dict[str, JsonValue]:
