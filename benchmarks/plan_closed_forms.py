@@ -33,7 +33,7 @@ _IMAGES: Final = {0.3: 100_000, 0.5: 200_000, 0.7: 400_000, 0.8: 800_000, 0.9: 2
 """Of a run, by load: waits of a busier queue depend on each other for longer."""
 _FOUR: Final = (30, 1_000_000)
 """Runs, and images of each, of M/M/4, where most wait not at all."""
-_T95: Final = {10: 2.262, 30: 2.045}
+T95: Final = {10: 2.262, 30: 2.045}
 """Student's t: half a 95% interval in standard errors of so many runs."""
 
 
@@ -58,7 +58,7 @@ def queue(load: float, servers: int, *, exponential: bool, wanted: float) -> dic
         for seed in range(runs)
     ]
     mean = statistics.mean(waits)
-    half = _T95[runs] * statistics.stdev(waits) / math.sqrt(runs)
+    half = T95[runs] * statistics.stdev(waits) / math.sqrt(runs)
     return {
         "queue": f"M/{'M' if exponential else 'D'}/{servers}",
         "load": load,

@@ -312,6 +312,9 @@ class VariantResult(Part):
     """Of the mean AUROC, paired."""
     difference_is: str
     """What is subtracted from what."""
+    auroc_drop: Interval | None = None
+    """Mean AUROC of FP32 minus that of the variant: above 0 is a loss. The difference with the
+    other sign, as all tables show it."""
     auroc: dict[str, Interval]
     """Of each finding."""
     pareto: bool

@@ -37,6 +37,13 @@ class Interval(Part):
         parts = {"value": bounds.value, "low": bounds.low, "high": bounds.high}
         return cls(**{key: None if math.isnan(part) else part for key, part in parts.items()})
 
+    def negated(self) -> "Interval":
+        """Return the interval of the same with the other sign; no zero has one."""
+        value, low, high = (
+            None if part is None else 0.0 - part for part in (self.value, self.high, self.low)
+        )
+        return Interval(value=value, low=low, high=high)
+
 
 class Stage(Part):
     """What every inference passes, one after the other."""
