@@ -6,7 +6,7 @@ from typing import Final
 
 from thorax.report.modelled import MODELLED
 from thorax.report.table import Table, table_of
-from thorax.report.text import duration_text, number_text, rate_text, sentence
+from thorax.report.text import duration_text, kinds_text, number_text, rate_text, sentence
 from thorax.results.plan import (
     ClusterPlan,
     ClusterRow,
@@ -59,7 +59,7 @@ def _plan(plan: ClusterPlan) -> Table:
         notes.append("No energy: the watts of a node are not known; give --node-power.")
     if plan.predictions_left_out:
         notes.append(sentence(plan.predictions_left_out))
-    notes.append(_nodes_text(plan))
+    notes += [_nodes_text(plan), kinds_text(plan.sources)]
     return table_of(
         f"{plan.topology} on {plan.title}: {MODELLED}",
         plan.rows,
@@ -75,7 +75,7 @@ def _plan(plan: ClusterPlan) -> Table:
             "kWh": lambda row: number_text(row.energy_kwh, ",.3g"),
             "Cost": lambda row: number_text(row.cost, ",.2f"),
         },
-        note=" ".join(notes),
+        note=" ".join(filter(None, notes)),
         modelled=True,
     )
 
