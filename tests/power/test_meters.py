@@ -551,6 +551,9 @@ def test_modelled_energy_is_idle_and_what_load_adds(
     monkeypatch.setattr(time, "perf_counter", lambda: now["s"])
     meter = Modelled(file, busy_s=lambda: busy["s"])
     assert (meter.modelled, meter.source) == (True, "model: server.toml")
+    told = [channel.source or "" for channel in meter.channels]
+    assert all(source.endswith(": assumed") for source in told)
+    assert any("idle calibrated" in source for source in told)
     now["s"] += 10
     # Half of all processors, for 10 s.
     busy["s"] += 5
