@@ -4,13 +4,14 @@ The models themselves sit beside the code that reads them and derive from `Setti
 """
 
 import difflib
+import hashlib
 import json
 import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -25,6 +26,11 @@ _DEEPEST: Final = 16
 """Keys of an override, one within another."""
 _WIDEST: Final = 200
 """Characters of a value that a message shows."""
+_SIGNATURE: Final = "# sha256 of all lines above: "
+
+FileState = Literal["as written", "edited", "unsigned"]
+"""Of a configuration: as Thorax wrote it, changed since, or written by somebody else."""
+
 _BARE_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 
 
@@ -97,12 +103,30 @@ def check(table: Mapping[str, Any], model_type: type[SettingsT], source: str) ->
         raise _refusal(problems[0], len(problems) - 1, model_type, source) from error
 
 
-def write_effective(model: BaseModel, path: Path) -> None:
+def write_effective(model: BaseModel, path: Path, *, signed: bool = False) -> None:
     """Write every setting, defaults included, as TOML that `load` reads back to the same model.
 
-    Each key carries its description as a comment.
+    Each key carries its description as a comment. What is `signed` ends in a comment with the
+    digest of all before it, by which `file_state` tells whether it was edited.
     """
-    write_text(path, "\n".join(_toml(model, ())).lstrip("\n") + "\n")
+    text = "\n".join(_toml(model, ())).lstrip("\n") + "\n"
+    write_text(path, text + (f"{_SIGNATURE}{_digest(text)}\n" if signed else ""))
+
+
+def file_state(path: Path) -> FileState:
+    """Return whether a file that was loaded is as `write_effective` signed it, edited, or neither.
+
+    It guards against numbers that are changed below sources that are not, not against malice.
+    """
+    text = read_limited(path, _LONGEST).decode()
+    above, mark, digest = text.rpartition(_SIGNATURE)
+    if not mark:
+        return "unsigned"
+    return "as written" if digest.strip() == _digest(above) else "edited"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def apply(table: dict[str, Any], override: str) -> None:

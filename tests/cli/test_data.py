@@ -87,5 +87,6 @@ def test_files_are_scored_against_each_other(
     assert (made["images"], made["unlabelled_images"], made["unpredicted_images"]) == (3, 1, 1)
     assert made["against"][0]["mean_difference"]["value"] == 0.5
     status, out, _ = typed(capfd, monkeypatch, *words, "--common")
-    assert "AUROC of q.csv minus AUROC of p.csv, same images" in out
+    assert "AUROC drop: AUROC of p.csv minus AUROC of q.csv, same images" in out
+    assert made["against"][0]["auroc_drop"]["value"] == -0.5
     assert "not scored: 1 predictions of images without labels" in out

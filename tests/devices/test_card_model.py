@@ -119,9 +119,14 @@ def test_the_slowest_stage_sets_the_rate_and_the_sum_the_latency(
     assert alone.bound_by == slowest(alone).name
     assert {stage.origin for stage in alone.stages} == {"modelled"}
     slow = forecast(offloads, others_s=2.0, side_by_side=4)
-    assert slow.latency_s == pytest.approx(cards + 2.0)
-    assert slow.images_per_s == pytest.approx(2.0)
-    assert slow.bound_by == "other devices"
+    assert slow.model_dump(exclude={"stages", "with_others", "source"}) == alone.model_dump(
+        exclude={"stages", "with_others", "source"}
+    )
+    both = slow.with_others
+    assert both is not None
+    assert both.latency_s == pytest.approx(cards + 2.0)
+    assert both.images_per_s == pytest.approx(2.0)
+    assert both.bound_by == "other devices"
     assert slowest(slow).origin == "measured"
 
 
@@ -133,7 +138,9 @@ def test_a_source_says_what_is_calibrated_and_whether_other_devices_count(
     assert "Intel PAC with Arria 10 GX" in source
     assert "calibrated" in source
     assert "are not counted" in source
-    assert "as measured here" in forecast(offloads, others_s=1e-3).source
+    assert "measured here and count apart" in forecast(offloads, others_s=1e-3).source
+    assert "assumed: p_vector" in source
+    assert "assumed: 2 bytes a value" in source
     assert "other devices" not in forecast(offloads, others_s=0.0).source
 
 

@@ -33,7 +33,9 @@ def test_an_engine_without_cards_has_no_forecast_and_its_counters_as_they_are(
     assert count_rows(engine, layers=True) == engine.counters()
 
 
-def test_other_devices_count_only_as_they_were_measured(tiny_fp32: Artifact, cards: Path) -> None:
+def test_what_other_devices_took_enters_no_modelled_figure(
+    tiny_fp32: Artifact, cards: Path
+) -> None:
     engine = compile(tiny_fp32, HETERO)
     alone = forecast_engine(engine)
     whole = forecast_engine(engine, measure=True)
@@ -41,9 +43,18 @@ def test_other_devices_count_only_as_they_were_measured(tiny_fp32: Artifact, car
     assert whole is not None
     assert [stage.origin for stage in whole.stages] == ["modelled"] * 5 + ["measured"]
     assert whole.stages[:-1] == alone.stages
-    assert whole.latency_s == pytest.approx(alone.latency_s + whole.stages[-1].time_s, rel=1e-6)
+    figures = {"images_per_s", "latency_s", "power_w", "images_per_s_per_w", "bound_by"}
+    assert whole.model_dump(include=figures) == alone.model_dump(include=figures)
+    assert alone.with_others is None
+    both = whole.with_others
+    assert both is not None
+    assert both.measured_s == pytest.approx(whole.stages[-1].time_s)
+    assert both.latency_s == pytest.approx(alone.latency_s + both.measured_s, rel=1e-9)
+    assert both.images_per_s == pytest.approx(1 / max(stage.time_s for stage in whole.stages))
     assert "not counted" in alone.source
-    assert "as measured here" in whole.source
+    assert "measured here and count apart" in whole.source
+    assert "assumed: 2 bytes a value" in alone.source
+    assert "assumed: p_vector" in alone.source
     assert engine.counters() == []
 
 
@@ -88,7 +99,12 @@ def test_classify_counts_steps_of_cards_and_layers_of_the_rest(
     layers = [row for row in detailed.document()["counters"] if row["part_of"]]
     assert {"layer1.0.conv1"} < {row["layer"] for row in layers}
     assert {row["part_of"] for row in layers} == {STEPS[2]}
-    assert cost_lines(detailed.counters)[-1].startswith("Total time: ")
+    totals = [line.split() for line in cost_lines(detailed.counters) if "Total time" in line]
+    assert [line[2] for line in totals] == ["modelled:", "measured:"]
+    for (*_, stated_us, _), origin in zip(totals, ("modelled", "measured"), strict=True):
+        counted = [cost for cost in detailed.counters if cost.origin == origin and not cost.part_of]
+        wanted = sum(round(cost.real_ms * 1e3) for cost in counted if cost.status == "EXECUTED")
+        assert int(stated_us) == wanted
 
 
 def test_a_validation_has_the_forecast_beside_the_emulation(
@@ -102,6 +118,7 @@ def test_a_validation_has_the_forecast_beside_the_emulation(
     (speed,) = side_by_side([engine])
     timed = validate.validation_result(run, speeds=[speed]).document()
     assert timed["modelled"]["stages"][-1]["origin"] == "measured"
+    assert timed["modelled"]["latency_s"] == made["modelled"]["latency_s"]
     assert timed["images_per_s"] == speed.images_per_s != timed["modelled"]["images_per_s"]
     plain = validate.validate([compile(tiny_fp32)], tiny_store, split="test", samples=100)
     assert plain.modelled is None

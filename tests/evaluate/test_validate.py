@@ -101,6 +101,13 @@ def test_two_artifacts_are_compared_on_the_same_images(
     means = [one["mean_auroc"] for one in (other, made)]
     assert difference["value"] == pytest.approx(means[0] - means[1])
     assert difference["low"] <= difference["value"] <= difference["high"]
+    drop = other["auroc_drop"]
+    assert [drop[key] for key in ("value", "low", "high")] == [
+        -difference[key] for key in ("value", "high", "low")
+    ]
+    assert {name: -one["value"] for name, one in other["auroc_drop_by_finding"].items()} == {
+        name: one["value"] for name, one in other["difference"].items()
+    }
 
 
 def test_each_is_compared_with_the_first(
@@ -133,7 +140,8 @@ def test_each_artifact_has_its_own_difference_and_speed(
     assert [row[0].split()[0] for row in table.rows] == ["FP32", "INT8", "FP32"]
     assert len({row[0] for row in table.rows}) == 3
     assert table.rows[0][2] == ""
-    assert table.columns[2] == f"minus {table.rows[0][0]}"
+    assert table.columns[2] == "AUROC drop"
+    assert f"AUROC drop: {table.rows[0][0]} minus the artifact" in table.note
 
 
 def test_pointing_counts_peaks_within_the_boxes_of_their_finding(

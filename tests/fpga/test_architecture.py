@@ -48,7 +48,11 @@ def test_a_string_says_sizes_depths_widths_and_the_largest_image() -> None:
     ranges = found.ranges
     assert (ranges.max_height, ranges.max_width, ranges.max_channels) == (300, 300, 8192)
     assert found.flags == ("mbfr",)
-    assert found.assumed == ("clock_hz", "interfaces")
+    assert found.assumed == (
+        "clock_hz", "interfaces", "memory", "interleave", "accumulator", "group_slicing",
+    )  # fmt: skip
+    assert found.assumptions == (*found.assumed, "overhead_cycles")
+    assert "mbfr changes nothing here" in found.source
 
 
 def test_what_a_string_leaves_open_is_listed_as_assumed() -> None:
@@ -62,7 +66,7 @@ def test_what_a_string_leaves_open_is_listed_as_assumed() -> None:
     st.lists(st.integers(1, 64), min_size=4, max_size=4),
     st.sampled_from(["fp8", "fp9", "fp11", "fp12agx", "fp13agx", "fp16"]),
     st.integers(1, 99999),
-    st.dictionaries(st.sampled_from(["fcd", "i", "actk", "poolk", "normk", "owk"]),
+    st.dictionaries(st.sampled_from(["fcd", "actk", "poolk", "normk", "owk"]),
                     st.integers(1, 4096)),
 )  # fmt: skip
 def test_any_string_comes_back(
@@ -88,12 +92,14 @@ def test_any_string_comes_back(
         ("8x48_fp11_sb9_sb9", "sb once"),
         ("8x48_fp11_sb9_image224", "'image224'"),
         ("8x48_fp11_sb9_3d", "'3d'"),
+        ("8x48_fp11_sb9_i2", "interfaces"),
+        ("8x48_fp11_sb9_owk0", "output_writer_k"),
     ],
 )
 def test_a_string_that_is_wrong_is_refused_where_it_is_wrong(text: str, part: str) -> None:
     with pytest.raises(UsageError, match=part) as refused:
         parse_architecture(text)
-    assert refused.value.code == "fpga-architecture"
+    assert refused.value.code in ("fpga-architecture", "config-value")
 
 
 @pytest.mark.parametrize("name", list_architectures())
@@ -125,9 +131,21 @@ def test_a_file_holds_every_setting_and_comes_back(tmp_path: Path) -> None:
     written = tmp_path / "arch.toml"
     for name in list_architectures():
         architecture = find_architecture(name)
-        write_effective(architecture, written)
+        write_effective(architecture, written, signed=True)
         assert find_architecture(str(written)) == architecture
     assert find_architecture(str(written)) == architecture
+
+
+def test_a_file_that_was_edited_or_that_nobody_signed_says_so(tmp_path: Path) -> None:
+    written = tmp_path / "arch.toml"
+    architecture = find_architecture("8x48-fp11")
+    write_effective(architecture, written, signed=True)
+    written.write_text(written.read_text("utf-8").replace("clock_hz = 281", "clock_hz = 381"))
+    edited = find_architecture(str(written))
+    assert edited.clock_hz == 381e6
+    assert edited.source.startswith(f"{architecture.source}; arch.toml was edited")
+    write_effective(architecture, written)
+    assert find_architecture(str(written)).source.endswith("arch.toml was not written by thorax")
 
 
 def test_a_misspelt_key_is_named_with_the_nearest(tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ PUBLISHED = {
 }
 """IP Reference Manual 768974, 2023.1, s. 2.2, designs with softmax."""
 
+NO_SOFTMAX = Resources(dsp=80, m20k=247, alm=14_900)
+"""The sixth, A10_Small_NoSoftmax."""
+
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_designs_take_what_was_published(name: str) -> None:
@@ -24,6 +27,20 @@ def test_published_designs_take_what_was_published(name: str) -> None:
     assert found.dsp == want.dsp
     assert found.m20k == pytest.approx(want.m20k, rel=0.04)
     assert found.alm == pytest.approx(want.alm, rel=0.01)
+
+
+def test_the_sixth_design_takes_what_was_published_and_softmax_the_difference() -> None:
+    small = find_architecture("a10-small-fp11")
+    plain = small.auxiliary.model_copy(update={"softmax": False})
+    found = area(small.model_copy(update={"auxiliary": plain}))
+    assert found.dsp == NO_SOFTMAX.dsp
+    assert found.m20k == pytest.approx(NO_SOFTMAX.m20k, rel=0.04)
+    assert found.alm == pytest.approx(NO_SOFTMAX.alm, rel=0.01)
+    whole = area(small)
+    with_softmax = PUBLISHED["a10-small-fp11"]
+    assert whole.dsp - found.dsp == with_softmax.dsp - NO_SOFTMAX.dsp
+    assert whole.m20k - found.m20k == with_softmax.m20k - NO_SOFTMAX.m20k
+    assert whole.alm - found.alm == with_softmax.alm - NO_SOFTMAX.alm
 
 
 def test_a_design_that_was_not_fitted_takes_the_memory_that_was_published() -> None:

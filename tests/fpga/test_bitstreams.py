@@ -3,6 +3,7 @@
 import pytest
 
 from thorax.errors import UsageError
+from thorax.fpga.architecture import format_architecture, parse_architecture
 from thorax.fpga.bitstreams import BITSTREAMS, bitstreams_for, find_bitstream
 from thorax.fpga.boards import BOARDS
 from thorax.fpga.formats import FORMATS
@@ -48,6 +49,25 @@ def test_the_activations_of_2020_4_are_told_and_the_earlier_ones_assumed() -> No
     assert find_bitstream("2020-4_PL2_FP11_InceptionV1_ResNet_VGG").activations == ("Relu",)
     assert find_bitstream("2020-4_RC_FP11_AlexNet_GoogleNet_Generic").normalisation
     assert "activations" in find_bitstream(RESNET).assumed
+
+
+@pytest.mark.parametrize("name", BITSTREAMS)
+def test_all_that_a_bitstream_is_taken_to_hold_is_listed_as_assumed_or_calibrated(
+    name: str,
+) -> None:
+    bitstream = find_bitstream(name)
+    held = bitstream.architecture
+    listed = {field.partition(".")[0] for field in (*held.assumptions, *held.calibrated)}
+    told = {"name", "family", "precision", "weights", "budget", "flags", "source", "assumed",
+            "calibrated"}  # fmt: skip
+    assert listed | told == set(type(held).model_fields)
+    assert listed.isdisjoint(told)
+    known = "activations" not in bitstream.assumed
+    assert ("ranges.max_kernel" in held.assumed) is known
+    assert "ranges.activations" not in held.assumed
+    assert "assumed of bitstream" in held.source
+    # It is read back with its sizes, which all are assumed.
+    assert parse_architecture(format_architecture(held)).vectors == held.vectors
 
 
 def test_the_words_of_a_name_that_are_no_network_are_none() -> None:

@@ -1,12 +1,25 @@
-"""The cycle model: by hand, by identities, and against an independent calculation."""
+"""The cycle model: against an array that is stepped through, by hand, and by identities."""
 
 import functools
+import itertools
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+import openvino.opset13 as ops
 import pytest
 from tests.fpga.networks import NETWORKS, Stack
 
-from thorax.fpga.architecture import Architecture, Auxiliary, Memory, find_architecture
+from thorax.config import Settings
+from thorax.errors import UsageError
+from thorax.fpga.architecture import (
+    Architecture,
+    Auxiliary,
+    Memory,
+    find_architecture,
+    parse_architecture,
+)
+from thorax.fpga.area import area
 from thorax.fpga.overlay import Bound, Estimate, estimate
 from thorax.fpga.workload import LayerKind, WorkloadLayer, describe
 
@@ -21,8 +34,9 @@ TABLE = {
     "AlexNet": (170, 224, 133),
     "SqueezeNet 1.1": (850, 2818, 1589),
 }
-"""Images/s at 250 MHz of the array's layers alone, on the architectures of `AT_250_MHZ`, as an
-independent calculation from the layers' published sizes gave them."""
+"""Images/s at 250 MHz of the array's layers alone, on the architectures of `AT_250_MHZ`. They were
+worked out by the same formulas, but from the layer tables of the papers: they test that the graphs
+are read as those tables, and not the formulas, which `stepped` tests."""
 
 AT_250_MHZ = ("8x48-fp11", "4x2x16x64-fp11", "4x2x16x32-fp16")
 
@@ -35,7 +49,7 @@ PLAIN = Architecture(
     clock_hz=100e6,
     stream_buffer_depth=100_000,
     overhead_cycles=100,
-    auxiliary=Auxiliary(activation_k=8, pool_k=8),
+    auxiliary=Auxiliary(activation_k=8, pool_k=8, output_writer_k=8),
     memory=Memory(bank_bytes_per_s=1e12),
 )
 """So much memory that the array alone decides."""
@@ -47,7 +61,10 @@ def layers_of(name: str) -> tuple[WorkloadLayer, ...]:
 
 
 def at_250_mhz(name: str) -> Architecture:
-    return find_architecture(name).model_copy(update={"clock_hz": 250e6})
+    """Return an architecture at one clock, its output writer as wide as its activations."""
+    found = find_architecture(name)
+    aux = found.auxiliary.model_copy(update={"output_writer_k": found.auxiliary.activation_k})
+    return found.model_copy(update={"clock_hz": 250e6, "auxiliary": aux})
 
 
 def array_images_per_s(found: Estimate) -> float:
@@ -58,7 +75,7 @@ def array_images_per_s(found: Estimate) -> float:
 
 @pytest.mark.parametrize("name", TABLE)
 @pytest.mark.parametrize("place", range(3), ids=AT_250_MHZ)
-def test_known_networks_take_what_an_independent_calculation_says(name: str, place: int) -> None:
+def test_known_networks_are_read_as_the_layer_tables_of_their_papers(name: str, place: int) -> None:
     found = estimate(layers_of(name), at_250_mhz(AT_250_MHZ[place]))
     # Slices, which that calculation leaves out, cost VGG16 0.6 %.
     assert array_images_per_s(found) == pytest.approx(TABLE[name][place], rel=0.008)
@@ -85,7 +102,7 @@ def test_a_batch_of_eight_does_as_well(name: str, images_per_s: float) -> None:
         ({"clock_hz": 300e6}, 112),
     ],
 )
-def test_each_part_matters_as_much_as_in_an_independent_calculation(
+def test_each_part_matters_as_much_as_by_the_layer_tables(
     change: dict[str, object], images_per_s: float
 ) -> None:
     architecture = at_250_mhz("8x48-fp11").model_copy(update=change)
@@ -134,22 +151,193 @@ def test_compute_is_blocks_times_taps_times_pixels() -> None:
     assert found.utilization == pytest.approx(10 * 20 * 9 * 64 / (found.cycles * 128))
 
 
+def stepped(
+    images: npt.NDArray[np.float64], filters: npt.NDArray[np.float64], sizes: tuple[int, ...]
+) -> tuple[npt.NDArray[np.float64], int]:
+    """Return a convolution without border as an array of PEs makes it, and the cycles it takes.
+
+    In each cycle every one of its P_vec x Q_vec x K_vec outputs adds a dot product over C_vec
+    channels of one tap. `images` is [C,H,W], `filters` [G,K/G,C/G,R,S].
+    """
+    p_vector, q_vector, c_vector, k_vector = sizes
+    groups, outputs, inputs, rows, columns = filters.shape
+    height, width = images.shape[1] - rows + 1, images.shape[2] - columns + 1
+    answer = np.zeros((groups * outputs, height, width))
+    cycles = 0
+    for group, k, c, row, column, p, q in itertools.product(
+        range(groups), range(0, outputs, k_vector), range(0, inputs, c_vector), range(rows),
+        range(columns), range(0, height, p_vector), range(0, width, q_vector),
+    ):  # fmt: skip
+        cycles += 1
+        lanes = min(p_vector, height - p), min(q_vector, width - q)
+        channels = slice(group * inputs + c, group * inputs + min(c + c_vector, inputs))
+        seen = images[channels, p + row : p + row + lanes[0], q + column : q + column + lanes[1]]
+        taps = filters[group, k : k + k_vector, c : c + c_vector, row, column]
+        into = slice(group * outputs + k, group * outputs + min(k + k_vector, outputs))
+        answer[into, p : p + lanes[0], q : q + lanes[1]] += np.einsum("kc,cpq->kpq", taps, seen)
+    return answer, cycles
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "kernel", "side", "groups"),
+    [(10, 20, 3, 9, 1), (16, 16, 3, 8, 4), (5, 7, 1, 6, 1), (8, 8, 5, 7, 8), (3, 9, 2, 5, 1)],
+)
+@pytest.mark.parametrize("sizes", [(2, 2, 4, 8), (1, 6, 8, 48), (4, 2, 16, 64), (1, 1, 3, 5)])
+def test_an_array_that_is_stepped_through_computes_the_layer_in_the_cycles_that_are_modelled(
+    channels: int, filters: int, kernel: int, side: int, groups: int, sizes: tuple[int, ...]
+) -> None:
+    random = np.random.default_rng(channels)
+    image = random.standard_normal((channels, side, side))
+    weights = random.standard_normal(
+        (groups, filters // groups, channels // groups, kernel, kernel)
+    )
+    answer, cycles = stepped(image, weights, sizes)
+    net = Stack(channels, side)
+    # A pass of its own before it, so that it is no stem.
+    made = net.conv(net.conv(net.image, channels, 1), filters, kernel, pad=0, groups=groups)
+    layer = describe(net.close(made))[-1]
+    names = ("p_vector", "q_vector", "c_vector", "k_vector")
+    array = PLAIN.model_copy(update=dict(zip(names, sizes, strict=True)))
+    assert estimate([layer], array).layers[0].compute_cycles == cycles
+    wanted = np.zeros_like(answer)
+    for k, p, q in np.ndindex(answer.shape):
+        group, inputs = k // (filters // groups), channels // groups
+        window = image[group * inputs : (group + 1) * inputs, p : p + kernel, q : q + kernel]
+        wanted[k, p, q] = (window * weights[group, k % (filters // groups)]).sum()
+    np.testing.assert_allclose(answer, wanted, rtol=1e-12, atol=1e-12)
+
+
 def test_groups_are_computed_one_after_the_other() -> None:
     found = estimate([one(16, 16, 3, groups=4)], PLAIN).layers[0]
     assert found.compute_cycles == 4 * 1 * 1 * 9 * 16
 
 
 def test_narrow_kernels_behind_the_array_hold_it_up() -> None:
-    narrow = PLAIN.model_copy(update={"auxiliary": Auxiliary(activation_k=2, pool_k=1)})
+    aux = PLAIN.auxiliary.model_copy(update={"activation_k": 2, "pool_k": 1})
+    narrow = PLAIN.model_copy(update={"auxiliary": aux})
     found = estimate([one(4, 64, 1)], narrow).layers[0]
     assert found.drain_cycles == 64 * 64 / (2 * 4)
     assert found.bound is Bound.DRAIN
 
 
+@pytest.mark.parametrize("width", [1, 2, 8])
+def test_a_writer_narrower_than_its_kernels_holds_every_map_up(width: int) -> None:
+    narrow = _with_writer(PLAIN, width)
+    found = estimate([one(4, 64, 1)], narrow).layers[0]
+    assert found.drain_cycles == 64 * 64 / (width * 4)
+    # It writes what a pool on the way has left, and a pool of its own the same.
+    net = Stack(4, 8)
+    layers = describe(net.close(net.pool(net.conv(net.image, 64, 1), 2, 2)))
+    convolution, _ = estimate(layers, narrow).layers
+    assert convolution.drain_cycles == max(64 * 64 / (8 * 4), 64 * 16 / (width * 4))
+
+
+def test_the_writer_of_the_fp16_overlay_costs_resnet_50_a_tenth() -> None:
+    # Its string has actk4 and owk2.
+    base = find_architecture("4x2x16x32-fp16")
+    assert (base.auxiliary.activation_k, base.auxiliary.output_writer_k) == (4, 2)
+    layers = layers_of("ResNet-50")
+    assert estimate(layers, base).images_per_s == pytest.approx(159.3, abs=0.1)
+    assert estimate(layers, _with_writer(base, 4)).images_per_s == pytest.approx(175.8, abs=0.1)
+
+
+def _with_writer(base: Architecture, width: int) -> Architecture:
+    aux = base.auxiliary.model_copy(update={"output_writer_k": width})
+    return base.model_copy(update={"auxiliary": aux})
+
+
+def test_banks_that_are_shared_have_one_number() -> None:
+    with pytest.raises(ValueError, match="filter_banks is 2; 1 where banks are shared"):
+        Memory(shared=True, filter_banks=2)
+    with pytest.raises(UsageError, match="interfaces"):
+        parse_architecture("8x48_fp11_sb9_i2")
+
+
+def test_filters_that_their_cache_is_too_shallow_for_take_passes() -> None:
+    # 16 channels in blocks of 4 and 3 x 3 taps: 36 words a filter.
+    layer = one(16, 8, 3)
+    deep, exact, half = (
+        estimate([layer], PLAIN.model_copy(update={"filter_cache_depth": depth})).layers[0]
+        for depth in (1024, 36, 18)
+    )
+    assert exact.cycles == deep.cycles
+    # One pass more adds what the first has summed: two blocks of 4 for the 8 filters, 16 steps.
+    assert half.compute_cycles - deep.compute_cycles == 2 * 16
+    assert half.filter_cycles == deep.filter_cycles
+
+
+def test_the_filters_of_a_fully_connected_layer_need_no_cache() -> None:
+    net = Stack(16, 8)
+    layers = describe(net.close(net.linear(net.conv(net.image, 16, 1), 32)))
+    shallow = PLAIN.model_copy(update={"filter_cache_depth": 1})
+    assert layers[1].kind is LayerKind.FULLY_CONNECTED
+    assert estimate(layers, shallow).layers[1] == estimate(layers, PLAIN).layers[1]
+
+
+CHANGES: dict[str, object] = {
+    "p_vector": 1, "q_vector": 1, "c_vector": 8, "k_vector": 16, "clock_hz": 50e6,
+    "precision": "fp16", "weights": "ternary", "family": "agilex7", "winograd": True,
+    "interleave": 5, "accumulator": "fp32", "stream_buffer_depth": 1024, "filter_cache_depth": 4096,
+    "group_slicing": False, "overhead_cycles": 0, "dsp_limit": 1,
+    "auxiliary.activation_k": 1, "auxiliary.pool_k": 1, "auxiliary.norm_k": 1,
+    "auxiliary.depthwise_k": 1, "auxiliary.output_writer_k": 1, "auxiliary.softmax": True,
+    "memory.filter_banks": 2, "memory.feature_banks": 2, "memory.shared": True,
+    "memory.bank_bytes_per_s": 1e9, "memory.efficiency": 0.5,
+    "ranges.activations": ("Relu", "PRelu"),
+}  # fmt: skip
+"""Another value of every field that the model reads; `interfaces` has but one."""
+
+TOLD = {"name", "source", "flags", "assumed", "calibrated", "budget", "interfaces"}
+"""Fields that say what an overlay is called and known from, and what it may take."""
+
+
+def _paths(settings: type[Settings], before: str = "") -> set[str]:
+    found: set[str] = set()
+    for name, field in settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            found |= _paths(kind, f"{name}.")
+        else:
+            found.add(before + name)
+    return found
+
+
+def test_every_parameter_changes_the_model_or_takes_one_value_or_is_a_range() -> None:
+    ranges = {path for path in _paths(Architecture) if path.startswith("ranges.")}
+    rest = _paths(Architecture) - TOLD - ranges
+    assert rest == {path for path in CHANGES if path not in ranges}
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_a_parameter_changes_time_memory_or_area(path: str) -> None:
+    net = Stack(3, 32)
+    axes = ops.constant(np.array([1]))
+    value = ops.lrn(net.pool(net.conv(net.image, 64, 3), 2, 2), axes, 1e-4, 0.75, 1.0, 5)
+    value = net.conv(net.conv(value, 64, 3, groups=64), 128, 3)
+    layers = describe(net.close(ops.softmax(net.linear(value, 10), 1)))
+    memory = Memory(bank_bytes_per_s=1e8)
+    base = PLAIN.model_copy(
+        update={"q_vector": 6, "stream_buffer_depth": 256, "memory": memory, "precision": "fp8",
+                "auxiliary": PLAIN.auxiliary.model_copy(update={"norm_k": 8, "depthwise_k": 8})}
+    )  # fmt: skip
+    outer, _, inner = path.partition(".")
+    update: dict[str, object] = {outer: CHANGES[path]}
+    if inner:
+        update = {outer: getattr(base, outer).model_copy(update={inner: CHANGES[path]})}
+    changed = base.model_copy(update=update)
+
+    def figures(overlay: Architecture) -> tuple[object, ...]:
+        found = estimate(layers, overlay)
+        return found.layers, found.images_per_s, area(overlay)
+
+    assert figures(changed) != figures(base)
+
+
 def test_a_pool_behind_a_convolution_costs_no_cycle_but_its_width_counts() -> None:
     net = Stack(4, 8)
     layers = describe(net.close(net.pool(net.conv(net.image, 64, 1), 2, 2)))
-    narrow = PLAIN.model_copy(update={"auxiliary": Auxiliary(activation_k=8, pool_k=1)})
+    aux = PLAIN.auxiliary.model_copy(update={"pool_k": 1})
+    narrow = PLAIN.model_copy(update={"auxiliary": aux})
     convolution, pool = estimate(layers, narrow).layers
     assert (pool.cycles, pool.bound) == (0, Bound.NONE)
     assert convolution.drain_cycles == 64 * 64 / (1 * 4)
@@ -158,7 +346,8 @@ def test_a_pool_behind_a_convolution_costs_no_cycle_but_its_width_counts() -> No
 def test_kernels_that_are_absent_hold_nothing_up() -> None:
     net = Stack(4, 8)
     layers = describe(net.close(net.pool(net.pool(net.conv(net.image, 64, 1), 2, 2), 2, 2)))
-    bare = PLAIN.model_copy(update={"auxiliary": Auxiliary(activation_k=0, pool_k=0)})
+    aux = PLAIN.auxiliary.model_copy(update={"activation_k": 0, "pool_k": 0})
+    bare = PLAIN.model_copy(update={"auxiliary": aux})
     convolution, *pools = estimate(layers, bare).layers
     # As wide as the array.
     assert convolution.drain_cycles == 64 * 64 / (8 * 4)
@@ -241,7 +430,8 @@ def test_depthwise_layers_run_in_their_own_kernel_where_there_is_one() -> None:
     layer = one(32, 32, 3, groups=32)
     through_the_array = estimate([layer], PLAIN).layers[0]
     assert through_the_array.compute_cycles == 32 * 9 * 16
-    own = PLAIN.model_copy(update={"auxiliary": Auxiliary(activation_k=8, depthwise_k=8)})
+    aux = PLAIN.auxiliary.model_copy(update={"depthwise_k": 8})
+    own = PLAIN.model_copy(update={"auxiliary": aux})
     found = estimate([layer], own).layers[0]
     assert (found.compute_cycles, found.drain_cycles) == (0, 32 * 64 / (8 * 4))
 

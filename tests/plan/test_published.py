@@ -1,10 +1,18 @@
-"""Whether fitted rows are met exactly, others predicted, and the committed table is this one."""
+"""Whether fitted rows are met exactly, others called what they are, and the table is this one."""
 
 import json
 from typing import Any
 
 import pytest
-from benchmarks.cluster_predictions import GOAL, RESULT, all_reduce_markdown, markdown, predictions
+from benchmarks.cluster_predictions import (
+    GOAL,
+    RESULT,
+    all_reduce_markdown,
+    left_out_markdown,
+    markdown,
+    predictions,
+)
+from benchmarks.left_out import leave_one_out
 
 from thorax.config import check
 from thorax.errors import UsageError
@@ -24,6 +32,11 @@ def test_a_fitted_row_is_met_and_called_calibrated(name: str) -> None:
         }
         for one in rows:
             assert one.free_numbers == len(model.fits)
+            assert one.choices == len(model.choices)
+            # Every row was known when its file was written.
+            assert one.how != "predicted"
+            if model.choices:
+                assert one.how in ("calibrated", "chosen", "identity")
             if one.how == "calibrated":
                 assert one.error == pytest.approx(0, abs=1e-6)
 
@@ -34,6 +47,22 @@ def test_the_chosen_models_stay_within_the_goal_on_rows_they_were_chosen_with(na
     # A regression test: forms were chosen with these rows known, so it proves no more than that.
     for one in predict(system, system.models[0]):
         assert abs(one.error) <= GOAL, one
+
+
+def test_a_system_left_out_has_nothing_but_its_rate_from_its_rows() -> None:
+    found = leave_one_out()
+    assert [one.system for one in found] == [
+        "c4140-v100", "intel-caffe", "zenith", "zenith-intel-caffe",
+    ]  # fmt: skip
+    for one in found:
+        assert one.donor != one.system
+        system = find_system(one.system)
+        rates = {fit.row for fit in system.models[0].fits if fit.field == "images_per_s"}
+        free = {row.name for row in system.published if not row.identity}
+        assert set(one.errors) == free - rates
+    # What it is for: errors that are far from those of rows a model was made with.
+    sizes = [abs(error) for one in found for error in one.errors.values()]
+    assert (sum(size <= GOAL for size in sizes), len(sizes)) == (5, 15)
 
 
 def test_the_naive_baseline_adds_ranks_up_from_the_first_fitted_row() -> None:
@@ -141,14 +170,16 @@ def test_the_committed_predictions_are_computed_again() -> None:
     assert not set(all_reduce_markdown(committed)) - set(told)
     planned = {(one["system"], one["model"]) for one in fresh["models"] if one["plans_use_it"]}
     used = [one for one in fresh["summary"] if (one["system"], one["model"]) in planned]
-    assert sum(one["within_goal"] for one in used) == sum(one["predicted"] for one in used) == 12
+    assert sum(one["within_goal"] for one in used) == sum(one["tested"] for one in used) == 12
+    assert committed["left_out"] == fresh["left_out"]
+    assert not set(left_out_markdown(committed)) - set(told)
     single = [
         one
         for one in fresh["summary"]
         if one["free_numbers"] == 1 and not one["model"].startswith("variant")
     ]
     assert sum(one["within_goal"] for one in single) == 7
-    assert sum(one["predicted"] for one in single) == 19
+    assert sum(one["tested"] for one in single) == 19
     assert sum(one["linear_within_goal"] for one in single) == 8
     assert sum(one["linear_within_goal"] for one in used) == 6
     assert [len(one["choices"]) for one in fresh["models"] if one["plans_use_it"]] == [

@@ -91,7 +91,58 @@ def test_a_server_that_was_written_is_read_back_the_same(
     first = typed(capfd, monkeypatch, *words, "--write-file", file, "--json")
     second = typed(capfd, monkeypatch, *words, "--file", file, "--json")
     assert first[0] == second[0] == 0
-    assert json.loads(first[1]) == json.loads(second[1])
+    made, again = (json.loads(out) for _, out, _ in (first, second))
+    origin = again["sources"].pop(0)
+    assert origin == "file: mine.toml: as thorax plan server wrote it"
+    assert again == made
+
+
+def test_an_edited_file_is_told_in_the_title_and_the_sources(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    words = ["plan", "server", "--images", 1000, "--cards", 4, "--preset", "r740-2019"]
+    typed(capfd, monkeypatch, *words, "--write-file", file)
+    text = file.read_text("utf-8")
+    file.write_text(text.replace("images_per_s = 312.75", "images_per_s = 6154.0"), "utf-8")
+    read = ["plan", "server", "--images", 1000, "--cards", 4, "--file", file]
+    status, out, _ = typed(capfd, monkeypatch, *read, "--json")
+    plan = json.loads(out)
+    assert status == 0
+    assert plan["full_name"].endswith("(mine.toml, edited)")
+    assert plan["sources"][0].startswith("file: mine.toml: edited since thorax plan server wrote")
+    _, out, _ = typed(capfd, monkeypatch, *read)
+    assert "(mine.toml, edited)" in out.splitlines()[0]
+    # What nobody signed is told too.
+    file.write_text(text[: text.index("# sha256")], "utf-8")
+    _, out, _ = typed(capfd, monkeypatch, *read, "--json")
+    assert json.loads(out)["full_name"].endswith("(mine.toml, unsigned)")
+
+
+def test_a_ratio_that_was_published_of_a_card_is_refused_beside_another(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    words = ["plan", "server", "--images", 1000, "--cards", 4]
+    typed(capfd, monkeypatch, *words, "--write-file", file)
+    text = file.read_text("utf-8")
+    assert "images_per_s = 104.92" in text
+    faster = text.replace('place = "card", image_s = 0.0, images_per_s = 104.92',
+                          'place = "card", image_s = 0.0, images_per_s = 2000.0')  # fmt: skip
+    assert faster != text
+    file.write_text(faster, "utf-8")
+    status, out, err = typed(capfd, monkeypatch, *words, "--file", file)
+    assert (status, out) == (2, "")
+    assert "104.92 images/s that the speedup is of, not 2000" in err
+    assert "cpu.images_per_s" in err
+
+
+def test_a_changed_constant_is_told_in_the_title(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["plan", "server", "--images", 1000, "--cards", 4, "--set", "cpu.images_per_s=400"]
+    _, out, _ = typed(capfd, monkeypatch, *words, "--json")
+    assert json.loads(out)["full_name"].endswith("2018, changed by --set")
     status, out, _ = typed(capfd, monkeypatch, *words, "--set", "cpu.images_per_s=400", "--json")
     assert status == 0
     document = json.loads(out)

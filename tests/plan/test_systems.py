@@ -8,6 +8,7 @@ import pytest
 from tests.cluster.documents import DOCTOR, rank
 
 from thorax.errors import DataError, UsageError
+from thorax.files.documents import document_digest
 from thorax.plan.systems import System, change, find_system, list_systems, read_doctor
 from thorax.plan.training_time import train
 
@@ -104,8 +105,30 @@ def test_a_system_that_is_written_is_read_back(tmp_path: Path) -> None:
     mine = change(find_system("zenith"), rates={"vgg16": 3.0}).model_copy(
         update={"models": (), "published": ()}
     )
+    write_effective(mine, path, signed=True)
+    found = find_system(str(path))
+    assert found.sources == ("file: mine.toml: as thorax plan cluster wrote it", *mine.sources)
+    assert found.model_copy(update={"sources": mine.sources}) == mine
+    # Read and written again it says so once.
+    write_effective(found, path, signed=True)
+    assert find_system(str(path)) == found
+
+
+def test_an_edited_system_is_told_in_its_title_and_sources(tmp_path: Path) -> None:
+    from thorax.config import write_effective
+
+    path = tmp_path / "mine.toml"
+    mine = change(find_system("zenith"), images_per_s=4.0).model_copy(
+        update={"models": (), "published": ()}
+    )
+    write_effective(mine, path, signed=True)
+    path.write_text(path.read_text("utf-8").replace("\nimages_per_s = 4.0", "\nimages_per_s = 9.0"))
+    found = find_system(str(path))
+    assert found.images_per_s == 9.0
+    assert found.title == f"{mine.title} (mine.toml, edited)"
+    assert "edited since" in found.sources[0]
     write_effective(mine, path)
-    assert find_system(str(path)) == mine
+    assert find_system(str(path)).title == f"{mine.title} (mine.toml, unsigned)"
 
 
 @pytest.mark.parametrize(
@@ -134,3 +157,22 @@ def test_a_file_that_is_no_json_calibrates_nothing(tmp_path: Path) -> None:
     path.write_text("[1, 2]", "utf-8")
     with pytest.raises(DataError, match="is no document"):
         read_doctor(path)
+
+
+def test_a_document_of_the_doctor_that_was_changed_is_refused_and_one_unsigned_told(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "doctor.json"
+    document = dict(DOCTOR)
+    document["sha256"] = document_digest(document)
+    path.write_text(json.dumps(document))
+    signed = read_doctor(path)
+    assert "unsigned" not in signed.title
+    path.write_text(json.dumps({**document, "alpha_s": 1e-9}))
+    with pytest.raises(DataError, match="was changed since") as caught:
+        read_doctor(path)
+    assert caught.value.code == "plan-calibration"
+    path.write_text(json.dumps({**document, "sha256": ""}))
+    unsigned = read_doctor(path)
+    assert unsigned.title == f"{signed.title} (doctor.json, unsigned)"
+    assert any("without a digest" in source for source in unsigned.sources)

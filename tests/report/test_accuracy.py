@@ -46,16 +46,19 @@ def test_undefined_figures_stay_undefined(tmp_path: Path) -> None:
     write_report([result], tmp_path / "report.html", title="T")
 
 
-def test_difference_is_the_other_minus_this() -> None:
+def test_a_drop_is_this_minus_the_other_as_in_optimize() -> None:
     assert difference_table(validation("int8")) is None
     against = (comparison("fp32"),)
     table = difference_table(validation("int8", against=against))
     assert table is not None
-    assert table.title == "AUROC of FP32 minus AUROC of INT8, same images"
-    assert table.rows[-1] == ("Mean", "+0.0012 [-0.0004, +0.0031]")
+    # The document has FP32 minus INT8, +0.0012: from INT8 to FP32 nothing drops.
+    assert table.title == "AUROC drop: AUROC of INT8 minus AUROC of FP32, same images"
+    assert table.columns == ("Finding", "Drop")
+    assert table.rows[-1] == ("Mean", "-0.0012 [-0.0031, +0.0004]")
+    assert "split" in table.note
     table = difference_table(validation("int8", against=(*against, comparison("bf16"))))
     assert table is not None
-    assert table.title == "AUROC minus AUROC of INT8, same images"
+    assert table.title == "AUROC drop: AUROC of INT8 minus AUROC of each, same images"
     assert table.columns == ("Finding", "FP32", "BF16")
 
 
@@ -71,9 +74,10 @@ def test_one_table_says_what_every_precision_costs_and_brings(tmp_path: Path) ->
     table = cost_table(result)
     assert table is not None
     assert table.columns == (
-        "Artifact", "Mean AUROC", "minus FP32", "ms", "Images/s", "MB", "Floats in",
+        "Artifact", "Mean AUROC", "AUROC drop", "ms", "Images/s", "MB", "Floats in",
     )  # fmt: skip
-    assert table.rows[2][2:] == ("-0.0012 [-0.0034, +0.0011]", "12.34", "1,234", "23.8", "f32")
+    assert table.note.startswith("AUROC drop: FP32 minus the artifact.")
+    assert table.rows[2][2:] == ("+0.0012 [-0.0011, +0.0034]", "12.34", "1,234", "23.8", "f32")
     screen = Console(width=100, file=io.StringIO())
     screen.print(rich_table(table))
     assert isinstance(screen.file, io.StringIO)

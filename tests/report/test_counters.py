@@ -12,7 +12,7 @@ def cost(layer: str, real_ms: float, **more: object) -> LayerCost:
     return LayerCost.model_validate({"layer": layer, "real_ms": real_ms, **facts, **more})
 
 
-def test_lines_have_the_shape_of_2018_and_say_where_each_time_is_from() -> None:
+def test_lines_have_the_shape_of_2018_and_no_total_of_what_is_modelled_and_measured() -> None:
     step = cost("3. FPGA execute time", 3.808, type="", kernel="", subgraph=1, origin="modelled")
     softmax = cost("prob", 0.01, subgraph=2)
     output = cost("out_prob", 0.004, type="Output", kernel="unknown", status="NOT_RUN", subgraph=2)
@@ -24,7 +24,10 @@ def test_lines_have_the_shape_of_2018_and_say_where_each_time_is_from() -> None:
     )
     assert lines[0].endswith("origin: modelled")
     assert "NOT_RUN" in lines[2]
-    assert lines[-1].split() == ["Total", "time:", "3818", "microseconds"]
+    assert [line.split() for line in lines[-2:]] == [
+        ["Total", "time,", "modelled:", "3808", "microseconds"],
+        ["Total", "time,", "measured:", "10", "microseconds"],
+    ]
 
 
 def test_members_that_share_the_work_have_totals_of_their_own() -> None:

@@ -113,6 +113,32 @@ def test_an_artifact_is_analysed_from_a_shell(typed: Typed, tiny_fp32: Artifact)
     assert {"images_per_s", "cycles", "layers", "latency_s", "area", "power_w"} <= set(found)
     assert found["batch"] == 4
     assert found["architecture_string"] == STRING
+    assert found["out_of_range"] == ["probability (Sigmoid: not in this bitstream)"]
+
+
+def test_a_bitstream_says_what_is_assumed_of_it(typed: Typed, tiny_fp32: Artifact) -> None:
+    bitstream = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
+    found = typed.json("analyze", tiny_fp32.path, "--arch", bitstream)
+    assert {"c_vector", "k_vector", "stream_buffer_depth", "memory"} <= set(found["assumed"])
+    assert found["calibrated"] == ["clock_hz"]
+    _, out, _ = typed("analyze", tiny_fp32.path, "--arch", bitstream)
+    assert "Assumed: p_vector" in " ".join(out.split())
+
+
+def test_layers_that_an_overlay_cannot_be_programmed_for_are_told(
+    typed: Typed, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.toml"
+    small.write_text(
+        'name = "small"\nc_vector = 16\nk_vector = 16\nstream_buffer_depth = 9000\n'
+        "[ranges]\nmax_kernel = 5\n"
+    )
+    file = tmp_path / "net.xml"
+    ov.save_model(resnet18(), file)
+    found = typed.json("analyze", file, "--arch", small)
+    assert found["out_of_range"] == ["conv1 (kernel 7x7: at most 5x5)"]
+    _, out, _ = typed("analyze", file, "--arch", small)
+    assert "out of its range: conv1 (kernel 7x7: at most 5x5)" in " ".join(out.split())
 
 
 def test_a_bare_graph_is_searched_and_the_file_is_what_was_found(

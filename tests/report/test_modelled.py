@@ -2,9 +2,14 @@
 
 from typing import Any
 
+import pytest
 from tests.report.results import benchmark as made_up
 
+from thorax.plan.server import PRESETS, find_preset
+from thorax.plan.server_plan import ServerQuestion, plan_server
 from thorax.report.modelled import modelled_table
+from thorax.report.plan_server import server_table
+from thorax.report.text import kinds_text
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.shared import Modelled
 
@@ -36,6 +41,16 @@ def test_a_modelled_table_says_so_and_never_shows_the_emulation() -> None:
     )  # fmt: skip
 
 
+def test_what_was_measured_of_other_devices_has_columns_of_its_own() -> None:
+    both = {"measured_s": 0.001, "images_per_s": 900.0, "latency_s": 0.00421, "bound_by": "others"}
+    table = modelled_table([benchmark(with_others=both)])
+    assert table is not None
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (row["Images/s"], row["Latency ms"]) == ("1,234", "3.21")
+    assert (row["+ others img/s"], row["+ others ms"]) == ("900", "4.21")
+    assert "put together" in table.note
+
+
 def test_a_board_without_published_power_has_no_watts() -> None:
     table = modelled_table([benchmark(power_w=None, images_per_s_per_w=None)])
     assert table is not None
@@ -45,3 +60,33 @@ def test_a_board_without_published_power_has_no_watts() -> None:
 def test_what_was_measured_has_no_modelled_table() -> None:
     measured = made_up("fp32", 100.0)
     assert modelled_table([measured, measured.model_copy(update={"modelled": None})]) is None
+
+
+def test_constants_are_told_by_how_well_they_are_known() -> None:
+    told = kinds_text(
+        [
+            "cpu.power_w: published: Dell EMC",
+            "card.batch: assumed",
+            "images, epochs: assumed: not published",
+            "card.idle_w: calibrated: a line",
+            "cpu.images_per_s: given: --set",
+            "between.alpha_s: given, in place of the above",
+            "file: mine.toml: edited since",
+        ]
+    )
+    assert told == (
+        "Constants published: cpu.power_w; calibrated: card.idle_w; assumed: card.batch, images, "
+        "epochs; given: cpu.images_per_s, between.alpha_s."
+    )
+    assert kinds_text([]) == ""
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_table_of_a_server_marks_every_constant_that_is_no_measurement(name: str) -> None:
+    server = find_preset(name)
+    plan = plan_server(server, ServerQuestion((0, 1), images=1000, runs=1))
+    note = server_table(plan).note
+    for source in server.sources:
+        key, kind = source.split(": ")[:2]
+        assert key in note
+        assert f"{kind.split(':')[0]}: " in note

@@ -487,7 +487,7 @@ def test_a_run_folder_shows_its_log_and_what_train_printed(tmp_path: Path) -> No
     (run / "train.jsonl").write_text("".join(map(checked_line, lines)))
     page = _write(read_results([run]), tmp_path)
     line = "nih-run, vgg16_bn, not finished, 4 of 4 steps, 4 ranks, 200 images/s"
-    assert f"{line}, data wait 0.0%, mean AUROC 0.800 after epoch 2" in page.text
+    assert f"{line}, data wait 0.0%, mean AUROC 0.800, validation split, after epoch 2" in page.text
     assert "Global batch 512" in page.text
     assert "Highest learning rate 3.2" in page.text
     (svg,) = page.all("svg")

@@ -56,14 +56,28 @@ def test_the_tables_fit_a_terminal_and_say_modelled(
     status, out, _ = typed(capfd, monkeypatch, "plan", "cluster", *words)
     assert status == 0
     assert max(map(len, out.splitlines())) <= 100
-    for text in ("modelled, not", "Cost", "no longer pays", "2 free numbers", "calibrated"):
+    for text in ("modelled, not", "Cost", "no longer pays", "calibrated", "chosen"):
         assert text in out
+    told = " ".join(out.split())
+    for text in (
+        "2 fitted numbers, 3 choices, no prediction",
+        "Chosen with all rows known: the fixed time is of an update of several ranks",
+        "Workers a node: 4 (derived: 1,024 ranks on 256 nodes; assumed for other numbers",
+    ):
+        assert text in told
 
 
-def test_published_and_calibrated_rows_are_told_from_predicted_ones() -> None:
+def test_choices_are_in_the_document_of_a_plan_beside_its_rows() -> None:
+    plan = planned()
+    choices = find_system("zenith").models[0].choices
+    assert plan.document()["choices"] == list(choices)
+    assert {row.choices for row in plan.predictions} == {len(choices)} == {3}
+
+
+def test_published_rows_say_what_the_model_took_from_them() -> None:
     table = cluster_plan_tables(planned())[-1]
     how = {row[-1] for row in table.rows}
-    assert how == {"calibrated", "predicted", "identity"}
+    assert how == {"calibrated", "chosen", "identity"}
     for row in table.rows:
         assert (row[-3] == "") is (row[-1] == "calibrated")
 
@@ -185,11 +199,11 @@ def test_published_figures_of_another_plan_are_left_out_and_told(
     status, out, _ = typed(capfd, monkeypatch, *words, "--epochs", 10)
     assert status == 0
     assert "ublished figures are left out" in out
-    assert "predicted" not in out
+    assert "chosen" not in out
     assert "published" not in picture.read_text("utf-8")
     status, out, _ = typed(capfd, monkeypatch, *words)
     assert "left out" not in out
-    assert "published, predicted" in picture.read_text("utf-8")
+    assert "published, the model chosen with it known" in picture.read_text("utf-8")
 
 
 def test_every_published_figure_of_a_picture_has_its_sign_explained() -> None:
@@ -200,7 +214,7 @@ def test_every_published_figure_of_a_picture_has_its_sign_explained() -> None:
         for topology in ("resnet50", "densenet121")
     ]
     drawn = cluster_plot(plans)
-    assert "published as a rate, predicted" in drawn
+    assert "published as a rate, the model chosen with it known" in drawn
     assert "published as a rate, the model fitted to it" in drawn
     assert "follows from another" not in drawn
     assert "follows from another" in cluster_plot([planned()])

@@ -72,6 +72,7 @@ def everything(folder: Path, ranks: Ranks) -> None:
     messages: list[str] = []
     for name in VARIANTS:
         train(folder, name, ranks, messages)
+    one_update(folder, ranks)
     tensor = torch.full((3,), float(ranks.rank))
     ranks.average([tensor])
     codes = []
@@ -96,6 +97,21 @@ def everything(folder: Path, ranks: Ranks) -> None:
         (folder / "answers.json").write_text(json.dumps(answers))
     else:
         ranks.broadcast("other")
+
+
+def four_updates(folder: Path, ranks: Ranks) -> None:
+    """Train with each optimizer, four updates of the small network."""
+    for name in ("plain", "sam", "averaged", "lars"):
+        train(folder, name, ranks, [])
+
+
+def one_update(folder: Path, ranks: Ranks) -> None:
+    """Train a ResNet-18 for one update of all images."""
+    once = {**RECIPE["training"], "epochs": 1, "batch": 24}
+    changed = {**RECIPE, "network": {"topology": "resnet18"}, "training": once}
+    changed["schedule"] = {"kind": "cosine", "peak": 0.05, "warmup_epochs": 0.0}
+    recipe = Recipe.model_validate_json(json.dumps(changed))
+    fit(recipe, drawn(), folder / f"resnet18-{ranks.world}", ranks=ranks)
 
 
 def straight(folder: Path, ranks: Ranks) -> None:

@@ -70,8 +70,8 @@ class Demo:
     def summary(self) -> str:
         """Return the last words on a terminal."""
         return (
-            f"\nmean AUROC {self.result.mean_auroc:.4f} on phantoms the network never saw; "
-            f"int8 costs {self.result.int8_drop:+.4f}\n"
+            f"\nmean AUROC {self.result.mean_auroc:.4f} on the test split, phantoms the network "
+            f"never saw; fp32 minus int8, its drop: {self.result.int8_drop:+.4f}\n"
             f"int8: {rate_text(self.result.images_per_s)} images/s on this machine; "
             f"all of it took {self.result.elapsed_s:.0f} s\n\n"
             f"report: {self.result.report}   (open it in a browser; it needs no network)\n\n"
@@ -192,7 +192,7 @@ def _validate(
     for precision, result in zip(artifacts, validate_each(engines, data), strict=True):
         keep(f"validate-{precision}", result)
         means[precision] = result.mean_auroc or math.nan
-        console.say(f"   {precision}: mean AUROC {means[precision]:.4f}")
+        console.say(f"   {precision}: mean AUROC {means[precision]:.4f}, {result.split} split")
     return means
 
 

@@ -104,4 +104,4 @@ def cluster(
         lines.append("one rank: start several by torchrun to measure what is between them")
     elif not lines:
         lines.append("no rank and no link is slow")
-    console.answer(diagnosis, json, lambda: cluster_tables(diagnosis), *lines)
+    console.answer(diagnosis.digested(), json, lambda: cluster_tables(diagnosis), *lines)

@@ -147,6 +147,7 @@ def analyze(
     from thorax.fpga.architecture import find_architecture
     from thorax.fpga.bitstreams import named_bitstream
     from thorax.fpga.estimate import analyze as estimate
+    from thorax.fpga.support import out_of_range
     from thorax.fpga.workload import describe
     from thorax.ir.open import open_model
     from thorax.report.fpga import TOP, overlay_tables
@@ -155,8 +156,10 @@ def analyze(
     architecture = find_architecture(arch) if bitstream is None else bitstream.architecture
     powered = _board_for(architecture.family, board, architecture.name)
     graph = open_model(model, shape.import_options())
-    layers = describe(graph.model)
-    result = estimate(graph.name, layers, architecture, batch=batch, board=powered)
+    layers, beyond = describe(graph.model), out_of_range(graph.model, architecture)
+    result = estimate(
+        graph.name, layers, architecture, batch=batch, board=powered, out_of_range=beyond
+    )
     console.answer(result, json, lambda: overlay_tables(result, top=None if all_layers else TOP))
 
 
@@ -207,7 +210,7 @@ def search(
     layers = describe(graph.model)
     fastest = find(layers, family, precision=precision, weights=weights, batch=batch)
     if out is not None:
-        write_effective(fastest, out)
+        write_effective(fastest, out, signed=True)
     result = OverlaySearch.of(
         estimate(graph.name, layers, fastest, batch=batch, board=powered),
         family=family,

@@ -162,7 +162,7 @@ def server(
         if files.curve is not None:
             write_picture(latency_plot(plan), files.curve)
     if files.write_file is not None:
-        write_effective(planned, files.write_file)
+        write_effective(planned, files.write_file, signed=True)
     written = {"figure": files.figure, "curve": files.curve, "server": files.write_file}
     console.answer(plan, json, lambda: server_tables(plan), *_named(written))
 
@@ -214,16 +214,15 @@ def _require_no_rate(options: DemandOptions, *, curve: bool) -> None:
 
 
 def _server(options: ServerOptions) -> "Server":
-    from thorax.config import load
-    from thorax.plan.inputs import changed, with_benchmark
-    from thorax.plan.server import Server, find_preset
+    from thorax.plan.inputs import changed, read_server, with_benchmark
+    from thorax.plan.server import find_preset
 
     if options.model is None:
         _require_no_overlay(options)
     if options.preset is not None and options.file is not None:
         raise UsageError("plan-server", "--preset and --file are both given; give one")
     if options.file is not None:
-        server = load(options.file, Server)
+        server = read_server(options.file)
     else:
         server = find_preset(options.preset or "r740")
     # Before the card changes too: a rate that is given frees the CPU from a published ratio.
@@ -371,7 +370,8 @@ def cluster(
         plan = plan_cluster(system, question, predictions, left_out=left_out)
     require_finite(plan.document(), published.name)
     if write_file is not None:
-        write_effective(system.model_copy(update={"models": (), "published": ()}), write_file)
+        alone = system.model_copy(update={"models": (), "published": ()})
+        write_effective(alone, write_file, signed=True)
     if figure is not None:
         with computing(published.name):
             _draw_cluster(system, question, predictions, figure)

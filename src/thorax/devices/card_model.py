@@ -20,7 +20,7 @@ from thorax.fpga.overlay import Bound, Estimate, estimate
 from thorax.fpga.plugin import is_fpga
 from thorax.fpga.workload import WorkloadLayer, describe
 from thorax.results.partition import LINK_BYTES
-from thorax.results.shared import Modelled, Stage
+from thorax.results.shared import Modelled, Stage, WithOthers
 
 STEPS: Final = (
     "1. input preprocessing (mean data/FPGA)",
@@ -189,11 +189,11 @@ def forecast(
 ) -> Modelled:
     """Return what cards would do with their subgraphs.
 
-    The rate is that with as many inferences on their way as keep the slowest stage busy, the power
-    that of the boards of all cards at that rate, None where no source gives one of them. Offloads,
-    not empty, are as `find_offloads` returns them, of inferences of `batch` images. `others_s` is
-    the measured time of one inference in the layers of other devices, seconds, 0 where they have
-    none; None where it was not measured: then it is not counted, and `source` says so.
+    The rate is that with as many inferences on their way as keep the slowest stage of the cards
+    busy, the power that of the boards of all cards at that rate, None where no source gives one of
+    them. Offloads, not empty, are as `find_offloads` returns them, of inferences of `batch` images.
+    `others_s` is the measured time of one inference in the layers of other devices, seconds, 0
+    where they have none, None where it was not measured; it enters `with_others` alone.
     `side_by_side` is how many inferences the other devices ran at once when that was measured.
     """
     parts = tuple(model_offload(offload, batch=batch) for offload in offloads)
@@ -212,16 +212,26 @@ def forecast(
             )
             for stage, places in _STAGES.items()
         ]
+    images_per_s = batch / max(stage.time_s for stage in stages)
+    latency_s = sum(part.total_s for part in parts)
+    with_others = None
     if others_s:
         stages.append(
             Stage(name="other devices", time_s=others_s / side_by_side, origin="measured")
         )
-    images_per_s = batch / max(stage.time_s for stage in stages)
+        slowest = max(stages, key=lambda stage: stage.time_s)
+        with_others = WithOthers(
+            measured_s=others_s,
+            images_per_s=batch / slowest.time_s,
+            latency_s=latency_s + others_s,
+            bound_by=slowest.name,
+        )
     drawn = {name: _draw(parts, name, images_per_s) for name in cards}
     return _modelled(
         stages,
         images_per_s=images_per_s,
-        latency_s=sum(part.total_s for part in parts) + (others_s or 0.0),
+        latency_s=latency_s,
+        with_others=with_others,
         watts=[power.power_w for power in drawn.values()],
         source=_source(parts, drawn, others_s),
     )
@@ -232,18 +242,21 @@ def _modelled(
     *,
     images_per_s: float,
     latency_s: float,
+    with_others: WithOthers | None,
     watts: Sequence[float | None],
     source: str,
 ) -> Modelled:
     published = [power_w for power_w in watts if power_w is not None]
     power_w = sum(published) if len(published) == len(watts) else None
+    of_cards = [stage for stage in stages if stage.origin == "modelled"]
     return Modelled(
         images_per_s=images_per_s,
         latency_s=latency_s,
         power_w=power_w,
         images_per_s_per_w=images_per_s / power_w if power_w else None,
-        bound_by=max(stages, key=lambda stage: stage.time_s).name,
+        bound_by=max(of_cards, key=lambda stage: stage.time_s).name,
         stages=tuple(stages),
+        with_others=with_others,
         source=source,
     )
 
@@ -264,11 +277,24 @@ def join(forecasts: Sequence[Modelled], *, left_out: Sequence[str] = ()) -> Mode
     if len(forecasts) == 1 and not left_out:
         return forecasts[0]
     sentences = dict.fromkeys(single.source for single in forecasts)
+    together = [single.with_others or single for single in forecasts]
+    counted = [single.with_others for single in forecasts if single.with_others]
+    with_others = (
+        WithOthers(
+            measured_s=max(other.measured_s for other in counted),
+            images_per_s=sum(single.images_per_s for single in together),
+            latency_s=max(single.latency_s for single in together),
+            bound_by=max(counted, key=lambda other: other.latency_s).bound_by,
+        )
+        if counted
+        else None
+    )
     beside = f" What {', '.join(left_out)} would add is not counted." if left_out else ""
     return _modelled(
         [stage for single in forecasts for stage in single.stages],
         images_per_s=sum(single.images_per_s for single in forecasts),
         latency_s=max(single.latency_s for single in forecasts),
+        with_others=with_others,
         watts=[single.power_w for single in forecasts],
         source=f"{' '.join(sentences)} Rates of {len(forecasts)} added.{beside}",
     )
@@ -363,7 +389,7 @@ def _source(parts: Sequence[OffloadTime], drawn: Mapping[str, Draw], others_s: f
             f"{kind}: {', '.join(fields)}"
             for kind, fields in (
                 ("calibrated", architecture.calibrated),
-                ("assumed", architecture.assumed),
+                ("assumed", architecture.assumptions),
             )
             if fields
         ]
@@ -374,10 +400,11 @@ def _source(parts: Sequence[OffloadTime], drawn: Mapping[str, Draw], others_s: f
         )
     sentences.append(
         "Transfers and the host's steps calibrated on the counters of GoogLeNet v1 in OpenVINO's"
-        " Optimization Guide (2018-2020)."
+        " Optimization Guide (2018-2020); assumed: 2 bytes a value, one link whatever the board,"
+        " copies at 10 GB/s, as long for a value on its way back."
     )
     if others_s is None:
         sentences.append("Layers of other devices are not counted.")
     elif others_s:
-        sentences.append("Layers of other devices count as measured here.")
+        sentences.append("Layers of other devices were measured here and count apart.")
     return " ".join(dict.fromkeys(sentences))

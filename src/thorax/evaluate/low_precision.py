@@ -142,6 +142,7 @@ class _Subject:
             exploratory=variant.exploratory,
             mean_auroc=Interval.of(auroc.mean),
             mean_difference=Interval.of(difference.mean),
+            auroc_drop=Interval.of(difference.mean).negated(),
             difference_is="variant minus FP32",
             auroc=dict(
                 zip(self.store.label_set.findings, map(Interval.of, auroc.labels), strict=True)

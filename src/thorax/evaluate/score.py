@@ -129,12 +129,16 @@ def _compared(
         samples=0 if matched.patients is None else samples,
     )
     bounds = zip(matched.findings, difference.labels, strict=True)
+    mean = Interval.of(difference.mean)
+    by_finding = {finding: Interval.of(interval) for finding, interval in bounds}
     comparison = ScoreComparison(
         predictions=path.name,
         **dict(table),
         difference_is="against minus predictions",
-        mean_difference=Interval.of(difference.mean),
-        difference={finding: Interval.of(interval) for finding, interval in bounds},
+        mean_difference=mean,
+        difference=by_finding,
+        auroc_drop=mean.negated(),
+        auroc_drop_by_finding={name: interval.negated() for name, interval in by_finding.items()},
         unlabelled_images=matched.unlabelled[number],
         unshared_images=matched.unshared[number],
     )

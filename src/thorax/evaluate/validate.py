@@ -294,15 +294,19 @@ def _compare(validation: Validation, other: Validation) -> Comparison:
         [store.patients[index] for index in validation.indices],
         samples=validation.samples,
     )
+    mean = Interval.of(difference.mean)
+    by_finding = {
+        name: Interval.of(bounds)
+        for name, bounds in zip(validation.scope.findings, difference.labels, strict=True)
+    }
     return Comparison(
         **dict(describe(other.engine)),
         **dict(other.score),
         size_bytes=other.engine.artifact.card.size_bytes,
         modelled=forecast_engine(other.engine),
         difference_is="against minus model",
-        mean_difference=Interval.of(difference.mean),
-        difference={
-            name: Interval.of(bounds)
-            for name, bounds in zip(validation.scope.findings, difference.labels, strict=True)
-        },
+        mean_difference=mean,
+        difference=by_finding,
+        auroc_drop=mean.negated(),
+        auroc_drop_by_finding={name: bounds.negated() for name, bounds in by_finding.items()},
     )

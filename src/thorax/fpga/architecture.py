@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from thorax.config import Settings, check, load
+from thorax.config import Settings, check, file_state, load
 from thorax.errors import UsageError
 from thorax.fpga.formats import EXPONENT_BITS, FORMATS
 
@@ -45,8 +45,8 @@ class Auxiliary(Settings):
     """Channels a cycle of local response normalisation (`normk`)."""
     depthwise_k: Kernel = 0
     """Channels a cycle of the kernel for depthwise convolution; 0 sends it through the PEs."""
-    output_writer_k: Kernel = 4
-    """Channels a cycle of the output writer (`owk`)."""
+    output_writer_k: Lanes = 4
+    """Channels a cycle of the output writer (`owk`), which every map passes."""
     softmax: bool = False
     """Whether softmax runs on the card."""
 
@@ -55,7 +55,7 @@ class Memory(Settings):
     """The external memory of a card."""
 
     filter_banks: Lanes = 1
-    """DDR banks that filters are read from."""
+    """DDR banks that filters are read from; 1 where banks are `shared`, as it then says nothing."""
     feature_banks: Lanes = 1
     """DDR banks that feature maps are read from and written to."""
     shared: bool = False
@@ -64,6 +64,15 @@ class Memory(Settings):
     """Peak of one bank, bytes/s: DDR4-2133 of 64 bits."""
     efficiency: Annotated[float, Field(ge=1e-6, le=1)] = 0.8
     """Share of the peak that long bursts attain, 0-1."""
+
+    @model_validator(mode="after")
+    def _banks_count(self) -> "Memory":
+        if self.shared and self.filter_banks != 1:
+            raise ValueError(
+                f"filter_banks is {self.filter_banks}; 1 where banks are shared: feature_banks "
+                "then counts for both"
+            )
+        return self
 
 
 class Ranges(Settings):
@@ -133,14 +142,15 @@ class Architecture(Settings):
     """Words of the buffer that holds feature maps on the chip, each of C_vec x P_vec x Q_vec
     numbers (`sb`)."""
     filter_cache_depth: Count = 1024
-    """Words of C_vec numbers that each lane of K_vec keeps of its filters (`fcd`)."""
+    """Words of C_vec numbers that each lane of K_vec keeps of its filters (`fcd`). A convolution
+    with longer filters takes several passes, whose sums are added up."""
     group_slicing: bool = True
     """What happens to maps that the stream buffer is too small for: several layers run slice by
     slice (the graph compiler of arXiv 1807.06434), or they go through external memory."""
     overhead_cycles: Annotated[int, Field(ge=0, le=10**9)] = 500
     """Cycles a layer takes before and after its work: configuration, filling and draining."""
-    interfaces: Lanes = 1
-    """Input streams (`i`)."""
+    interfaces: Annotated[int, Field(ge=1, le=1)] = 1
+    """Input streams (`i`): 1, as every published overlay has it; no more are modelled."""
     auxiliary: Auxiliary = Auxiliary()
     """Kernels behind the crossbar."""
     memory: Memory = Memory()
@@ -169,6 +179,25 @@ class Architecture(Settings):
                     raise ValueError(f"names of fields in assumed and calibrated, not {dotted!r}")
                 part = getattr(part, key)
         return self
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Fields that no source gives: those named so, and constants of the model left as it is."""
+        plain = {
+            "overhead_cycles": self.overhead_cycles,
+            "memory.efficiency": self.memory.efficiency,
+        }
+        default = {
+            "overhead_cycles": type(self).model_fields["overhead_cycles"].default,
+            "memory.efficiency": Memory.model_fields["efficiency"].default,
+        }
+        named = {*self.assumed, *self.calibrated}
+        constants = (
+            field
+            for field, value in plain.items()
+            if value == default[field] and not {field, field.partition(".")[0]} & named
+        )
+        return *self.assumed, *constants
 
     @property
     def vectors(self) -> tuple[int, int, int, int]:
@@ -217,7 +246,7 @@ def find_architecture(text: str) -> Architecture:
         8192
     """
     if text.endswith(".toml"):
-        return load(Path(text), Architecture)
+        return _read(Path(text))
     if text.lower() in list_architectures():
         with resources.as_file(_FOLDER / f"{text.lower()}.toml") as path:
             return load(path, Architecture)
@@ -229,6 +258,19 @@ def find_architecture(text: str) -> Architecture:
         f"{', '.join(list_architectures())}, or a string such as "
         "4x2x16x64_fp11_sb18823_actk8_poolk8_owk8_image224x224",
     )
+
+
+def _read(path: Path) -> Architecture:
+    """Return the architecture of a file; its source says if the file is not as it was written."""
+    architecture, state = load(path, Architecture), file_state(path)
+    if state == "as written":
+        return architecture
+    told = {
+        "edited": "was edited since thorax wrote it: source, assumed and calibrated may not hold",
+        "unsigned": "was not written by thorax",
+    }[state]
+    before = f"{architecture.source}; " if architecture.source else ""
+    return architecture.model_copy(update={"source": f"{before}{path.name} {told}"})
 
 
 _VECTORS: Final = re.compile(r"\d+x\d+(x\d+x\d+)?")
@@ -275,6 +317,8 @@ def parse_architecture(text: str) -> Architecture:
     image = dict(zip(_IMAGE, numbers.get("image", ()), strict=False))
     assumed += [f"ranges.{field}" for field in _IMAGE if field not in image]
     activations = ["Relu", *(_FLAGS[flag] for flag in numbers if flag in _FLAGS)]
+    flags = [word for word in words[2:] if _PART.fullmatch(word) and word.isalpha()]
+    idle = [flag for flag in flags if flag not in _FLAGS]
     return check(
         {
             "name": "_".join(words),
@@ -283,9 +327,11 @@ def parse_architecture(text: str) -> Architecture:
             **sizes,
             "auxiliary": widths,
             "ranges": {**image, "activations": activations},
-            "flags": [word for word in words[2:] if _PART.fullmatch(word) and word.isalpha()],
-            "assumed": assumed,
-            "source": "its string",
+            "flags": flags,
+            "assumed": [*assumed, "memory", "interleave", "accumulator", "group_slicing"],
+            "source": f"its string, of which {', '.join(idle)} changes nothing here"
+            if idle
+            else "its string",
         },
         Architecture,
         text,
@@ -339,9 +385,12 @@ def _misread(text: str, part: str, allowed: str) -> UsageError:
 
 
 def format_architecture(architecture: Architecture) -> str:
-    """Return the string of an architecture; `parse_architecture` reads the same sizes from it."""
+    """Return the string of an architecture; `parse_architecture` reads the same sizes from it.
+
+    What is assumed beside sizes that are known is left out; where even these are, all of it stands.
+    """
     aux, ranges = architecture.auxiliary, architecture.ranges
-    hidden = set(architecture.assumed)
+    hidden = set() if "c_vector" in architecture.assumed else set(architecture.assumed)
     sizes = [architecture.c_vector, architecture.k_vector]
     if not {"p_vector", "q_vector"} & hidden:
         sizes = [architecture.p_vector, architecture.q_vector, *sizes]

@@ -1,9 +1,10 @@
 """Area of an overlay: modelled, fitted to published designs, never synthesised.
 
 Fitted to the six designs for Arria 10 of the FPGA AI Suite IP Reference Manual (768974, 2023.1,
-s. 2.2). Their vector sizes are deduced from their DSP blocks, the depths of their stream buffers
-but one from their memory blocks; docs/fpga.md tells how far the fit lies off. What those designs do
-not have (products in logic, fixed-point accumulators, weights of two or three values) is assumed.
+s. 2.2), one of them A10_Small without softmax. Their vector sizes are deduced from their DSP
+blocks, the depths of their stream buffers but one from their memory blocks; docs/fpga.md tells how
+far the fit lies off. What those designs do not have (products in logic, fixed-point accumulators,
+weights of two or three values) is assumed.
 """
 
 import math

@@ -203,19 +203,35 @@ def bitstreams_for(board: str) -> tuple[Bitstream, ...]:
     return tuple(bitstream for bitstream in BITSTREAMS.values() if bitstream.board == board)
 
 
+_TOLD: Final = (
+    "name", "family", "precision", "weights", "budget", "flags", "source", "assumed", "calibrated",
+)  # fmt: skip
+"""Fields of an architecture that a bitstream's name tells, or that say nothing of its sizes."""
+
+
 @functools.cache
 def _architecture(bitstream: Bitstream) -> Architecture:
     """Return the architecture that is assumed: the two published ones from 2019, before that 8x48.
 
-    The speed of the PAC of 2018 is that of the latter, the speed of 2019 that of 4x2x16x64.
+    The speed of the PAC of 2018 is that of the latter, the speed of 2019 that of 4x2x16x64. All but
+    what the name and the documentation tell is listed as assumed, or as calibrated.
     """
     name = "4x2x16x32-fp16" if bitstream.precision == "fp16" else "4x2x16x64-fp11"
     base = find_architecture("8x48-fp11" if bitstream.release.startswith("2018") else name)
     auxiliary = base.auxiliary
     if bitstream.normalisation != bool(auxiliary.norm_k):
         auxiliary = auxiliary.model_copy(update={"norm_k": int(bitstream.normalisation)})
+    known = {*_TOLD, *base.calibrated}
+    assumed = [field for field in Architecture.model_fields if field not in known]
+    if "activations" not in bitstream.assumed:
+        sizes = (field for field in type(base.ranges).model_fields if field != "activations")
+        at = assumed.index("ranges")
+        assumed[at : at + 1] = [f"ranges.{field}" for field in sizes]
     return base.model_copy(
         update={
+            "assumed": tuple(assumed),
+            "source": f"assumed of bitstream {bitstream.name}, which no source describes: "
+            f"{base.source}",
             "name": base.name.rpartition("-")[0] + f"-{bitstream.precision}",
             "precision": bitstream.precision,
             "ranges": base.ranges.model_copy(update={"activations": bitstream.activations}),

@@ -21,12 +21,13 @@ def analyze(
     *,
     batch: int = 1,
     board: Board | None = None,
+    out_of_range: Sequence[str] = (),
 ) -> OverlayEstimate:
     """Return the modelled speed, memory traffic, area and power of a network on an overlay.
 
     The network's name is for people, layers are of `describe`, and a fully connected layer sees
     `batch` images together. The board's power counts, as `draw` has it under this load; None leaves
-    power out.
+    power out. Layers that are `out_of_range` of the overlay count all the same, and are told.
     """
     speed = estimate(layers, architecture, batch=batch)
     macs = sum(layer.macs for layer in layers)
@@ -42,7 +43,7 @@ def analyze(
         model=name,
         architecture=architecture.model_dump(mode="json", exclude={"assumed", "calibrated"}),
         architecture_string=format_architecture(architecture),
-        assumed=architecture.assumed,
+        assumed=architecture.assumptions,
         calibrated=architecture.calibrated,
         batch=batch,
         images_per_s=speed.images_per_s if speed.cycles else None,
@@ -59,6 +60,7 @@ def analyze(
         power_w=power_w,
         power_source=power.source,
         images_per_s_per_w=speed.images_per_s / power_w if power_w and speed.cycles else None,
+        out_of_range=tuple(out_of_range),
         bounds={
             bound.value: sum(row.cycles for row in speed.layers if row.bound is bound)
             / speed.cycles

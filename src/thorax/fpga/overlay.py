@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from thorax.fpga.architecture import Architecture
-from thorax.fpga.stream_buffer import place, trace
+from thorax.fpga.stream_buffer import Traced, place, trace
 from thorax.fpga.workload import LayerKind, WorkloadLayer
 
 FEATURE_BYTES: Final = 2
@@ -88,8 +88,7 @@ def estimate(
     flow = _trace(tuple(layers))
     placed = place(flow, architecture)
     estimates = tuple(
-        _estimate(traced.layer, architecture, batch, traced.width(architecture), placed.slices[at],
-                  placed.values[at] * FEATURE_BYTES, on_its_way=traced.inline)
+        _estimate(traced, architecture, batch, placed.slices[at], placed.values[at] * FEATURE_BYTES)
         for at, traced in enumerate(flow)
     )  # fmt: skip
     cycles = sum(layer.cycles for layer in estimates)
@@ -114,23 +113,19 @@ _trace = lru_cache(maxsize=8)(trace)
 
 
 def _estimate(
-    layer: WorkloadLayer,
+    traced: Traced,
     architecture: Architecture,
     batch: int,
-    width: int,
     slices: int,
     feature_bytes: float,
-    *,
-    on_its_way: bool,
 ) -> LayerEstimate:
-    compute, drain, filters = (
-        (0.0, 0.0, 0.0) if on_its_way else work(layer, architecture, batch, width)
-    )
+    layer = traced.layer
+    compute, drain, filters = work(traced, architecture, batch)
     compute *= _overlap(layer, slices)
     memory = architecture.memory
     bank = memory.bank_bytes_per_s * memory.efficiency
     filter_bytes = _filter_bytes(layer, architecture, batch)
-    if on_its_way or not (compute or drain):
+    if not (compute or drain):
         # A host's layer reads what others wrote; the traffic of those is theirs.
         feature_bytes = filter_bytes = 0.0
     feature = feature_bytes / (bank * memory.feature_banks) * architecture.clock_hz
@@ -163,12 +158,26 @@ def _estimate(
     )
 
 
-def work(
-    layer: WorkloadLayer, architecture: Architecture, batch: int, width: int
-) -> tuple[float, float, float]:
+def work(traced: Traced, architecture: Architecture, batch: int) -> tuple[float, float, float]:
     """Return the cycles of the PE array, of the kernels behind it and of the filters' arrival.
 
-    The layer does not run on another's way; fully connected, it sees `batch` images together.
+    All are 0 of a layer that runs on another's way, or not on the card; fully connected, it sees
+    `batch` images together. Behind the array, the output writer takes what is left after a pool.
+    """
+    if traced.inline:
+        return 0.0, 0.0, 0.0
+    compute, drain, filters = _work(traced.layer, architecture, batch, traced.width(architecture))
+    if not (compute or drain):
+        return compute, drain, filters
+    writer = architecture.auxiliary.output_writer_k * architecture.p_vector * architecture.q_vector
+    return compute, max(drain, traced.answers / writer), filters
+
+
+def _work(
+    layer: WorkloadLayer, architecture: Architecture, batch: int, width: int
+) -> tuple[float, float, float]:
+    """Return the same but for the output writer.
+
     `width` is the channels a cycle of the narrowest kernel that its output passes; 0 where the card
     lacks one.
     """
@@ -189,8 +198,9 @@ def work(
             width = min(width, architecture.auxiliary.depthwise_k)
             return 0.0, layer.output_values / (width * lanes), filters
         compute = float(_convolution(layer, architecture))
-        if layer.residual:
-            compute += _taps(layer.output_channels, layer.output_size, architecture)
+        # A residual operand, and what earlier passes have summed, go through the array (assumed).
+        added = _passes(layer, architecture) - 1 + layer.residual
+        compute += added * _taps(layer.output_channels, layer.output_size, architecture)
         return compute, layer.output_values / (width * lanes), filters
     if kind is LayerKind.POOL and width:
         values, channels, size = layer.input_values, layer.input_channels, layer.input_size
@@ -205,6 +215,15 @@ def work(
         return 0.0, 0.0, 0.0
     operands = 2 if kind is LayerKind.ELTWISE else 1
     return float(operands * _taps(channels, size, architecture)), values / (width * lanes), 0.0
+
+
+def _passes(layer: WorkloadLayer, architecture: Architecture) -> int:
+    """Return in how many parts of its input channels a convolution's filters fit their cache.
+
+    A filter takes ceil(C/G/Cv) R S words. Those of a fully connected layer, used once, stream by.
+    """
+    channels = math.ceil(layer.input_channels / layer.groups / architecture.c_vector)
+    return math.ceil(channels * math.prod(layer.kernel) / architecture.filter_cache_depth)
 
 
 def _blocks(layer: WorkloadLayer, architecture: Architecture, channels: int | None = None) -> int:

@@ -211,7 +211,7 @@ def _least(flow: Flow, shapes: Mapping[int, int], architecture: Architecture, ba
     total = 0.0
     for at, count in shapes.items():
         layer = flow[at].layer
-        longest = max(work(layer, architecture, batch, flow[at].width(architecture)))
+        longest = max(work(flow[at], architecture, batch))
         together = batch if layer.kind is LayerKind.FULLY_CONNECTED else 1
         if longest:
             total += count * (longest + architecture.overhead_cycles / together)
@@ -225,5 +225,6 @@ def _shapes(flow: Flow) -> dict[int, int]:
     for at, traced in enumerate(flow):
         if not traced.inline:
             shape = replace(traced.layer, name="", fused=(), sources=())
-            counts[first.setdefault((shape, traced.pooled, traced.normed), at)] += 1
+            key = shape, traced.answers, traced.pooled, traced.normed
+            counts[first.setdefault(key, at)] += 1
     return dict(counts)

@@ -22,6 +22,7 @@ _ACTIVATIONS: Final = (
     "Relu", "PRelu", "Clamp", "Elu", "Sigmoid", "Tanh", "Swish", "HSwish", "HSigmoid",
     "HardSigmoid", "Mish", "Gelu", "Exp", "SoftPlus", "Selu",
 )  # fmt: skip
+_POOLS: Final = ("MaxPool", "AvgPool", "ReduceMean")
 _SCALES: Final = ("Add", "Subtract", "Multiply", "Divide")
 _VIEWS: Final = ("Reshape", "Squeeze", "Unsqueeze", "Identity")
 _SHOWN: Final = 5
@@ -50,6 +51,20 @@ def query(model: ov.Model, bitstream: Bitstream) -> dict[str, Support]:
     layer counts as run: the plug-in's host part does it, as it did in 2018.
     """
     return _query(model, bitstream.architecture)
+
+
+def out_of_range(model: ov.Model, architecture: Architecture) -> tuple[str, ...]:
+    """Return the layers that an overlay would have to compute and cannot, each with the reason.
+
+    They are those of its array, pools and activations; what else a host does is not among them.
+    """
+    answer = _query(model, architecture)
+    kinds = (*_ARRAY, *_ACTIVATIONS, *_POOLS)
+    return tuple(
+        f"{node.get_friendly_name()} ({answer[node.get_friendly_name()].reason})"
+        for node in model.get_ordered_ops()
+        if node.get_type_name() in kinds and not answer[node.get_friendly_name()].supported
+    )
 
 
 def fitting(
@@ -156,7 +171,8 @@ def _answers(
     """Yield each bitstream of a board, None for all, with its answers; equals answer once."""
     answers: dict[Architecture, dict[str, Support]] = {}
     for bitstream in BITSTREAMS.values() if board is None else bitstreams_for(board):
-        key = bitstream.architecture.model_copy(update={"precision": "fp11", "name": ""})
+        same = {"precision": "fp11", "name": "", "source": "", "assumed": (), "calibrated": ()}
+        key = bitstream.architecture.model_copy(update=same)
         if key not in answers:
             answers[key] = _query(model, key)
         yield bitstream, answers[key]
@@ -233,7 +249,7 @@ def _part(node: ov.Node) -> str:
     kind = node.get_type_name()
     if kind in _ARRAY:
         return "PE array"
-    if kind in ("MaxPool", "AvgPool", "ReduceMean"):
+    if kind in _POOLS:
         return "pooling kernel"
     if kind in _ACTIVATIONS:
         return "activation kernel"
@@ -265,7 +281,7 @@ def _kind_faults(
         if kind not in architecture.ranges.activations:
             yield f"{kind}: not in this bitstream"
         yield from _rank_faults(node)
-    elif kind in ("MaxPool", "AvgPool", "ReduceMean"):
+    elif kind in _POOLS:
         yield from _pool_faults(node, architecture)
     elif kind in _SCALES:
         yield from _arithmetic_faults(node, constant)

@@ -105,6 +105,7 @@ def plan_cluster(
         rows=tuple(rows),
         stops_paying=tuple(stops),
         predictions_left_out=left_out,
+        choices=system.models[0].choices if predictions and system.models else (),
         predictions=tuple(predictions),
         published=tuple(
             _point(system, row)

@@ -9,7 +9,7 @@ import numpy as np
 import openvino as ov
 from pydantic import ValidationError
 
-from thorax.config import apply, check
+from thorax.config import apply, check, file_state, load
 from thorax.devices.card_model import Offload, find_offloads, model_offload
 from thorax.devices.partition import partition, set_apart
 from thorax.errors import DataError, UsageError
@@ -51,8 +51,29 @@ _SEES: Final[Mapping[str, str]] = {
 }
 """What meters measure, by the first word of what `thorax benchmark` says of them, else "other"."""
 
+_CHANGED: Final = ", changed by --set"
+
 _REPLAYED: Final = re.compile(r"replay: .*? \((.*)\)")
 _MIXED: Final = re.compile(r"(.*) on the CPU, (.*) on cards")
+
+
+def read_server(path: Path) -> Server:
+    """Return the server of a TOML file; its name and its sources say what the file is.
+
+    Raises:
+        UsageError: as `thorax.config.load`.
+    """
+    server = load(path, Server)
+    state = file_state(path)
+    told = {
+        "as written": "as thorax plan server wrote it",
+        "edited": "edited since thorax plan server wrote it, so sources may no longer hold",
+        "unsigned": "not written by thorax plan server; sources are as somebody gives them",
+    }
+    mark = "" if state == "as written" else f" ({path.name}, {state})"
+    others = (source for source in server.sources if not source.startswith("file: "))
+    sources = (f"file: {path.name}: {told[state]}", *others)
+    return server.model_copy(update={"full_name": server.full_name + mark, "sources": sources})
 
 
 def with_benchmark(server: Server, path: Path) -> Server:
@@ -334,7 +355,9 @@ def _with(server: Server, card: CardModel, sources: list[str], network: str) -> 
 
 
 def changed(server: Server, settings: Sequence[str]) -> Server:
-    """Return a server with other constants, each `key=value`; their sources are the command line.
+    """Return a server with other constants, each `key=value`.
+
+    Their sources are the command line, and the name of the server says that it was changed.
 
     Raises:
         UsageError: as `thorax.config.load`.
@@ -364,7 +387,8 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
         given.append(f"cpu.idle_w: assumed: stays {idle_w:g} W, although cpu.power_w is given")
     stale = tuple(f"{key}:" for key in replaced)
     others = [source for source in server.sources if not source.startswith(stale)]
-    return check({**table, "sources": [*others, *given]}, Server, server.name)
+    name = server.full_name.removesuffix(_CHANGED) + _CHANGED
+    return check({**table, "full_name": name, "sources": [*others, *given]}, Server, server.name)
 
 
 def _changed(

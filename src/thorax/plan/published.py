@@ -1,7 +1,8 @@
-"""Predicting the published rows of a system from one of them, with the number of free numbers told.
+"""Published rows of a system beside what a model of it says, with what it took from them.
 
-A model of a system says which numbers are fitted to which rows; all others stand in its file, from
-data sheets or assumed. A fitted row is no prediction.
+A model of a system says which numbers are fitted to which rows, and what was chosen with the rows
+known; all others stand in its file, from data sheets or assumed. No row is a prediction: each was
+known when its file was written.
 """
 
 import math
@@ -155,7 +156,7 @@ def compare(
 
 
 def predict(system: System, model: Model) -> list[PublishedRow]:
-    """Return every published row of a system beside what a model says of it.
+    """Return every published row of a system beside what a model says of it, and how they relate.
 
     Raises:
         UsageError: as `solve`.
@@ -166,12 +167,11 @@ def predict(system: System, model: Model) -> list[PublishedRow]:
 
 def _predicted(system: System, solved: System, model: Model, row: Published) -> PublishedRow:
     modelled, added = quantity(solved, model, row), linear(system, model, row)
-    fitted = any(fit.row == row.name for fit in model.fits)
-    how: Comparison = "calibrated" if fitted else "identity" if row.identity else "predicted"
     return PublishedRow(
         system=system.name,
         model=model.name,
         free_numbers=len(model.fits),
+        choices=len(model.choices),
         row=row.name,
         topology=row.topology,
         workers=row.workers,
@@ -183,6 +183,15 @@ def _predicted(system: System, solved: System, model: Model, row: Published) -> 
         error=modelled / row.value - 1,
         linear=added,
         linear_error=added / row.value - 1,
-        how=how,
+        how=_how(model, row),
         source=row.source,
     )
+
+
+def _how(model: Model, row: Published) -> Comparison:
+    if any(fit.row == row.name for fit in model.fits):
+        return "calibrated"
+    if row.identity:
+        return "identity"
+    # A variant of a model that was chosen has its form.
+    return "chosen" if model.choices or model.name.startswith("variant") else "known"

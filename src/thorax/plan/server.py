@@ -109,13 +109,20 @@ class CpuModel(Settings):
 class Speedup(Settings):
     """A published ratio of throughputs, with cards over without, that the CPU's rate follows from.
 
-    Which rate that is depends on the role of the CPU.
+    Which rate that is depends on the role of the CPU. It holds for one kind of card alone: beside
+    another the CPU's rate would change without a reason, so that this is refused.
     """
 
     ratio: float = Field(gt=1, le=1e6)
     """Throughput with cards over throughput without."""
     cards: int = Field(ge=1, le=MOST_CARDS)
     """How many cards."""
+    card_images_per_s: Rate
+    """Of one of those cards."""
+
+
+_SAME: Final = 1e-6
+"""Share by which the rate of a card may differ from that of the card a ratio is of."""
 
 
 class Server(Settings):
@@ -151,6 +158,13 @@ class Server(Settings):
             raise ValueError("either cpu.images_per_s or speedup")
         if self.speedup is not None and self.card is None:
             raise ValueError("a card, where there is a speedup")
+        if self.speedup is not None and self.card is not None:
+            rate, published = card_rate(self.card), self.speedup.card_images_per_s
+            if abs(rate / published - 1) > _SAME:
+                raise ValueError(
+                    f"a card of the {published:g} images/s that the speedup is of, not {rate:g}: "
+                    "the CPU's rate follows from it; give cpu.images_per_s instead of speedup"
+                )
         return self
 
 

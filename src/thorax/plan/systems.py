@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from thorax.cluster.collectives import Link
-from thorax.config import Settings, apply, check, load
+from thorax.config import Settings, apply, check, file_state, load
 from thorax.errors import DataError, UsageError
-from thorax.files.documents import parse_json, read_limited
+from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.plan.epochs import Curve
 from thorax.plan.ranges import (
     MOST_BUCKETS,
@@ -195,7 +195,7 @@ def find_system(text: str) -> System:
             file.
     """
     if text.endswith(".toml"):
-        return load(Path(text), System)
+        return _read(Path(text))
     names = list_systems()
     if text not in names:
         near = difflib.get_close_matches(text, names, n=1, cutoff=0.0)[0]
@@ -205,6 +205,20 @@ def find_system(text: str) -> System:
             ".toml file",
         )
     return load(_FOLDER / f"{text}.toml", System)
+
+
+def _read(path: Path) -> System:
+    """Return the system of a file; its title and sources say what the file is."""
+    system, state = load(path, System), file_state(path)
+    told = {
+        "as written": "as thorax plan cluster wrote it",
+        "edited": "edited since thorax plan cluster wrote it, so sources may no longer hold",
+        "unsigned": "not written by thorax plan cluster; sources are as somebody gives them",
+    }
+    mark = "" if state == "as written" else f" ({path.name}, {state})"
+    others = (source for source in system.sources if not source.startswith("file: "))
+    sources = (f"file: {path.name}: {told[state]}", *others)
+    return system.model_copy(update={"title": system.title + mark, "sources": sources})
 
 
 def read_doctor(path: Path) -> System:
@@ -219,7 +233,8 @@ def read_doctor(path: Path) -> System:
             which has measured no link.
     """
     try:
-        diagnosis = ClusterDiagnosis.read(parse_json(read_limited(path)))
+        document = parse_json(read_limited(path))
+        diagnosis = ClusterDiagnosis.read(document)
         table = _measured(diagnosis, path.name)
     except OSError as error:
         raise DataError(
@@ -233,6 +248,12 @@ def read_doctor(path: Path) -> System:
             f"{path} is no document of `thorax doctor cluster --json` of this version; run it "
             "again and save what it prints",
         ) from error
+    if diagnosis.sha256 and diagnosis.sha256 != document_digest(document):
+        raise DataError(
+            "plan-calibration",
+            f"{path} was changed since `thorax doctor cluster --json` printed it: its sha256 is "
+            "another; run it again and save what it prints",
+        )
     if diagnosis.alpha_s is None:
         raise DataError(
             "plan-calibration",
@@ -250,7 +271,8 @@ def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
     links = "within, between" if apart else "within"
     return {
         "name": name,
-        "title": f"{len(hosts)} ranks as measured by thorax doctor cluster",
+        "title": f"{len(hosts)} ranks as measured by thorax doctor cluster"
+        + ("" if diagnosis.sha256 else f" ({name}, unsigned)"),
         "reference": diagnosis.topology,
         "images_per_s": 1 / pass_s,
         "forward_share": step.forward_s / pass_s,
@@ -267,6 +289,11 @@ def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
             f"images_per_s, forward_share, jitter, {links}: measured: {name}, "
             f"{diagnosis.topology} at {diagnosis.side} px in {diagnosis.precision}",
             *(() if apart else (_NO_LINK,)),
+            *(
+                ()
+                if diagnosis.sha256
+                else (f"file: {name}: without a digest, so it may have been edited",)
+            ),
             "images, epochs: assumed",
         ],
     }

@@ -112,7 +112,8 @@ class Log:
             recorded=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             channels=meter.channels,
         )
-        self._write(header.model_dump(mode="json"))
+        # Earlier versions know no source of a channel.
+        self._write(header.model_dump(mode="json", exclude_none=True))
 
     @property
     def kept(self) -> bool:

@@ -17,10 +17,12 @@ class Channel:
     Attributes:
         name: as people know it, such as `package-0` or `gpu0`.
         counted: whether it belongs to the sum; False where another channel holds it already.
+        source: of one that is modelled, where its watts are from and what is assumed of them.
     """
 
     name: str
     counted: bool = True
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

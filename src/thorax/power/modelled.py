@@ -57,6 +57,16 @@ class ModelledDevice(Settings):
             raise ValueError(f"a board whose power is published: {published}")
         return self
 
+    def origin(self) -> str:
+        """Return where its watts are from, and what is assumed of them."""
+        if self.board is None:
+            watts = self.source
+        else:
+            watts = f"{BOARDS[self.board].power_source}, idle calibrated"
+        if self.follows == "nothing":
+            return f"{watts}; busy all the time: assumed"
+        return f"{watts}; between idle and busy as the processors of this computer are: assumed"
+
     def watts(self) -> tuple[float, float]:
         """Return what it draws idle and busy."""
         if self.board is None:
@@ -100,8 +110,11 @@ class Modelled(Meter):
         self._devices = model.devices
         names = [device.name for device in model.devices]
         self.channels = tuple(
-            Channel(name if names.count(name) == 1 else f"{name} #{index}")
-            for index, name in enumerate(names)
+            Channel(
+                device.name if names.count(device.name) == 1 else f"{device.name} #{index}",
+                source=device.origin(),
+            )
+            for index, device in enumerate(model.devices)
         )
         self._busy_s = busy_s or _processors_busy_s
         self._begin_s, self._begin_busy_s = time.perf_counter(), self._busy_s()

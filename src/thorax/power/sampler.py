@@ -242,6 +242,7 @@ class Sampler:
                 idle_w=idle,
                 marginal_w=None if idle is None else load - idle,
                 counted=channel.counted,
+                **({"source": channel.source} if channel.source else {}),
             )
             for channel, load, idle in zip(
                 meter.channels, load_w, idle_w or (None,) * len(load_w), strict=True

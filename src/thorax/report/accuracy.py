@@ -14,6 +14,7 @@ from thorax.results.accuracy import (
     ScoreResult,
     ValidationResult,
 )
+from thorax.results.shared import Interval
 
 Accuracy: TypeAlias = ValidationResult | ScoreResult
 """What says how good a network is."""
@@ -37,11 +38,20 @@ def auroc_table(results: Sequence[Accuracy | ScoreComparison]) -> Table:
         )
     rows.append(("Mean", "", *(interval_text(result.mean) for result in results)))
     bounded = any("[" in cell for row in rows for cell in row)
+    judged = dict.fromkeys(
+        judged_text(result)
+        for result in results
+        if isinstance(result, ScoreResult | ValidationResult) and result.images
+    )
+    notes = [
+        f"Of {'; '.join(judged)}." if judged else "",
+        "In brackets: 95% interval, patients resampled." if bounded else "",
+    ]
     return Table(
         "AUROC per finding",
         ("Finding", "Positives", *series_names(results)),
         tuple(rows),
-        note="In brackets: 95% interval, patients resampled." if bounded else "",
+        note=" ".join(filter(None, notes)),
     )
 
 
@@ -66,8 +76,8 @@ def cost_table(result: ValidationResult) -> Table | None:
         {
             "Artifact": lambda row: row[0],
             "Mean AUROC": lambda row: interval_text(row[1].mean),
-            f"minus {names[0]}": lambda row: (
-                interval_text(row[1].mean_difference, "+.4f")
+            "AUROC drop": lambda row: (
+                interval_text(row[1].mean_difference.negated(), "+.4f")
                 if isinstance(row[1], Comparison)
                 else ""
             ),
@@ -76,7 +86,8 @@ def cost_table(result: ValidationResult) -> Table | None:
             "MB": lambda row: scaled_text(row[1].size_bytes, 1e6, ".1f"),
             "Floats in": lambda row: row[1].compute,
         },
-        note="In brackets: 95% interval, patients resampled, the difference paired."
+        note=f"AUROC drop: {names[0]} minus the artifact. In brackets: 95% interval, patients "
+        "resampled, the drop paired."
         + (" ms: median of one answer alone. All timed in turns." if timed else "")
         + (f" {EMULATED}" if emulated else ""),
         simulated=lambda row: row[1].simulated,
@@ -93,26 +104,32 @@ def validated_artifacts(results: Sequence[Accuracy]) -> list[ValidationResult | 
 
 
 def difference_table(result: Accuracy) -> Table | None:
-    """Return the paired differences of `--against`, or None without them."""
+    """Return the paired drops from what was judged to those of `--against`; None without them."""
     if not result.against:
         return None
     names = series_names([result, *result.against])
     rows = [
         (
             plain_name(name),
-            *(interval_text(other.difference.get(name), "+.4f") for other in result.against),
+            *(_drop_text(other.difference.get(name)) for other in result.against),
         )
         for name in result.against[0].difference
     ]
-    means = (interval_text(other.mean_difference, "+.4f") for other in result.against)
+    means = (_drop_text(other.mean_difference) for other in result.against)
     rows.append(("Mean", *means))
-    whose = f" of {names[1]}" if len(result.against) == 1 else ""
+    alone = len(result.against) == 1
+    whose = f"AUROC of {names[1]}" if alone else "AUROC of each"
     return Table(
-        f"AUROC{whose} minus AUROC of {names[0]}, same images",
-        ("Finding", *(("Difference",) if whose else names[1:])),
+        f"AUROC drop: AUROC of {names[0]} minus {whose}, same images",
+        ("Finding", *(("Drop",) if alone else names[1:])),
         tuple(rows),
-        note="Paired: both see the same resampled patients.",
+        note=f"Of {judged_text(result)}. Paired: both see the same resampled patients.",
     )
+
+
+def _drop_text(difference: Interval | None) -> str:
+    """Return a difference, which is of the other minus the first, as the drop from the first."""
+    return interval_text(None if difference is None else difference.negated(), "+.4f")
 
 
 def scope_lines(result: Accuracy) -> list[str]:

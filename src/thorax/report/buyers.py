@@ -44,6 +44,7 @@ class Offer:
         marginal_w: what the load adds, or what the cards alone draw.
         auroc: mean, in words, with what it was judged on where rows differ.
         auroc_value: mean AUROC, where there is exactly one.
+        auroc_on: store and split that it is of, where `auroc` does not name them.
         modelled: whether speed was computed and not measured.
         planned: whether it is of a plan, not of a run.
     """
@@ -62,6 +63,7 @@ class Offer:
     marginal_efficiency: float | None = None
     auroc: str = ""
     auroc_value: float | None = None
+    auroc_on: str = ""
     energy_source: str = "none"
     modelled: bool = False
     power_modelled: bool = False
@@ -115,8 +117,10 @@ def buyers_table(rows: Sequence[Offer]) -> Table | None:
             del columns[heading]
             if value:
                 shared.append(f"{heading} in all rows: {value}.")
+    judged = dict.fromkeys(row.auroc_on for row in rows if row.auroc_on)
     notes = [
         *shared,
+        *([f"AUROC of: {', '.join(judged)}."] if judged else []),
         *(_NOTES[name] for name in columns if name in _NOTES and any(map(columns[name], rows))),
         *([_MARGINAL] if any(row.marginal_w for row in rows if not row.planned) else []),
         *_scope_notes(rows),
@@ -124,8 +128,9 @@ def buyers_table(rows: Sequence[Offer]) -> Table | None:
     ]
     if any(row.modelled for row in rows):
         notes.append(
-            f"Hatched rows in italics are {MODELLED}; ms of a modelled card: one image alone; of a "
-            "plan: at the load that it names."
+            f"Hatched rows in italics are {MODELLED}; of a modelled card: of the card alone, "
+            "without layers of other devices, ms of one image alone; of a plan: at the load that "
+            "it names."
         )
     if any(row.valid is False for row in rows):
         notes.append("An INVALID run broke a rule of its scenario: do not quote it.")
@@ -295,7 +300,7 @@ def _rank(row: Offer) -> tuple[bool, bool, str, int, float]:
 
 def _run(result: BenchmarkResult, accuracy: Sequence[Accuracy]) -> Offer:
     power, read = result.power, result.power_w is not None
-    auroc, value = _auroc(result, accuracy)
+    auroc, value, judged = _auroc(result, accuracy)
     return Offer(
         *_what(result),
         result.scenario,
@@ -309,6 +314,7 @@ def _run(result: BenchmarkResult, accuracy: Sequence[Accuracy]) -> Offer:
         power.marginal_images_per_s_per_w if power else None,
         auroc,
         value,
+        judged,
         result.energy_source,
         power_modelled=bool(power and power.modelled) and read,
         power_replayed=bool(power and power.replayed) and read,
@@ -319,7 +325,7 @@ def _run(result: BenchmarkResult, accuracy: Sequence[Accuracy]) -> Offer:
 
 def _card(result: BenchmarkResult, modelled: Modelled, accuracy: Sequence[Accuracy]) -> Offer:
     """Return what the cards of a run would do; their watts are without the host: marginal."""
-    auroc, value = _auroc(result, accuracy)
+    auroc, value, judged = _auroc(result, accuracy)
     return Offer(
         *_what(result),
         "offline",
@@ -330,6 +336,7 @@ def _card(result: BenchmarkResult, modelled: Modelled, accuracy: Sequence[Accura
         marginal_efficiency=modelled.images_per_s_per_w,
         auroc=auroc,
         auroc_value=value,
+        auroc_on=judged,
         energy_source="none" if modelled.power_w is None else "card model",
         modelled=True,
         power_modelled=modelled.power_w is not None,
@@ -408,8 +415,11 @@ def _floats(compute: str) -> frozenset[str]:
     return frozenset(compute.split("+")) - {""}
 
 
-def _auroc(result: BenchmarkResult, accuracy: Sequence[Accuracy]) -> tuple[str, float | None]:
-    """Return mean AUROC of the same artifact in the same arithmetic, by what it was judged on."""
+def _auroc(result: BenchmarkResult, accuracy: Sequence[Accuracy]) -> tuple[str, float | None, str]:
+    """Return mean AUROC of the same artifact in the same arithmetic, and what it was judged on.
+
+    Several are one text that names what each is of.
+    """
     floats = _floats(result.compute)
     means: dict[tuple[str, str], float] = {}
     for validated in accuracy:
@@ -423,6 +433,6 @@ def _auroc(result: BenchmarkResult, accuracy: Sequence[Accuracy]) -> tuple[str, 
             if result.digest and network.digest == result.digest and mean is not None and alike:
                 means[interval_text(network.mean), store] = mean
     if len(means) == 1:
-        (((text, _), mean),) = means.items()
-        return text, mean
-    return "; ".join(map(" ".join, means)), None
+        (((text, store), mean),) = means.items()
+        return text, mean, store
+    return "; ".join(map(" ".join, means)), None, ""

@@ -71,9 +71,11 @@ _TIME_WIDTH: Final = 20
 def cost_lines(costs: Iterable[LayerCost]) -> list[str]:
     """Return what layers cost as the samples of 2018 printed it, the origin of each time added.
 
-    `subgraph1: conv1:EXECUTED       layerType: Convolution ...` in whole microseconds, the total
-    of what executed last. Name and status stand together where the name is long. Of several that
-    share the work each has its lines, and its total, below its device string.
+    `subgraph1: conv1:EXECUTED       layerType: Convolution ...` in whole microseconds, last the
+    total of what executed. Where cards are simulated what is modelled and what was measured have
+    totals of their own, named so, and no sum goes over both. Name and status stand together where
+    the name is long. Of several that share the work each has its lines, and its totals, below its
+    device string.
     """
     lines = []
     for member, rows in by_member(costs).items():
@@ -84,14 +86,18 @@ def cost_lines(costs: Iterable[LayerCost]) -> list[str]:
 
 def _lines_of_one(costs: Iterable[LayerCost]) -> list[str]:
     lines = []
-    total_us = 0
+    totals_us: dict[str, int] = {}
     for cost in costs:
         name = cost.layer if cost.subgraph is None else f"subgraph{cost.subgraph}: {cost.layer}"
         real_us, cpu_us = round(cost.real_ms * 1e3), round(cost.cpu_ms * 1e3)
-        total_us += real_us if cost.status == "EXECUTED" and cost.part_of is None else 0
+        counts = cost.status == "EXECUTED" and cost.part_of is None
+        totals_us[cost.origin] = totals_us.get(cost.origin, 0) + (real_us if counts else 0)
         lines.append(
             f"{name + ':':<30}{cost.status:<15}"
             f"{'layerType: ' + cost.type:<30} {f'realTime: {real_us}':<{_TIME_WIDTH}}"
             f"{f'cpu: {cpu_us}':<{_TIME_WIDTH}}execType: {cost.kernel:<24} origin: {cost.origin}"
         )
-    return [*lines, f"{'Total time: ' + str(total_us):<{_TIME_WIDTH}} microseconds"]
+    for origin, total_us in totals_us.items():
+        name = "Total time" if set(totals_us) == {"measured"} else f"Total time, {origin}"
+        lines.append(f"{name + ': ' + str(total_us):<{_TIME_WIDTH}} microseconds")
+    return lines

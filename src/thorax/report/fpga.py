@@ -9,7 +9,14 @@ from thorax.report.partition import partition_tables
 from thorax.report.parts import Section
 from thorax.report.series import images_text
 from thorax.report.table import Table, table_of
-from thorax.report.text import interval_text, name_text, number_text, rate_text, scaled_text
+from thorax.report.text import (
+    interval_text,
+    name_text,
+    number_text,
+    rate_text,
+    scaled_text,
+    sentence,
+)
 from thorax.results.fpga import (
     DEVICES,
     BitstreamFeatures,
@@ -184,8 +191,12 @@ def totals_table(result: OverlayResult) -> Table:
     filled = tuple(row for row in rows if row[1])
     source = result.power_source
     notes = [
+        sentence(f"architecture: {design.source}") if design.source else "",
         f"Calibrated: {', '.join(result.calibrated)}." if result.calibrated else "",
         f"Assumed: {', '.join(result.assumed)}." if result.assumed else "",
+        f"Counted, though out of its range: {'; '.join(result.out_of_range)}."
+        if result.out_of_range
+        else "",
         f"{source[0].upper()}{source[1:]}." if source else "",
         "Host and PCIe are left out.",
     ]
@@ -244,7 +255,7 @@ def explore_table(result: PrecisionLadder) -> Table:
             (
                 variant.name + (" *" if variant.pareto else ""),
                 number_text(variant.mean_auroc.value, ".3f"),
-                interval_text(variant.mean_difference, "+.3f"),
+                interval_text(variant.mean_difference.negated(), "+.3f"),
                 _vectors(overlay.vectors),
                 f"{overlay.area.dsp:,}",
                 f"{overlay.area.m20k:,}",
@@ -256,7 +267,7 @@ def explore_table(result: PrecisionLadder) -> Table:
     power = ("W", "Img/s/W") if has_watts else ()
     return Table(
         f"{result.model}, {sides_text(result)}, falling precision on {result.board_full_name}",
-        ("", "AUROC", "minus FP32 [95%]", "Vectors", "DSP", "M20K", "kALM", "Img/s", *power),
+        ("", "AUROC", "drop [95%]", "Vectors", "DSP", "M20K", "kALM", "Img/s", *power),
         tuple(rows),
         (False, *(True for _ in result.variants)),
         _explore_note(result, has_watts=has_watts),
@@ -281,7 +292,7 @@ def _explore_note(result: PrecisionLadder, *, has_watts: bool) -> str:
     rest = "its area, and the board's power" if has_watts else "and its area; no power is published"
     subject = images_text(result.images, result.patients, result.split)
     sentences = [
-        f"Mean AUROC of {subject}, computed with the "
+        f"Mean AUROC of {subject}, and its drop, FP32 minus the variant, computed with the "
         "overlay's arithmetic, nothing trained after rounding. All else is modelled: the fastest "
         "overlay of rows x columns x input x output channels a cycle that the device has room "
         f"for, {rest}. * none is better in both."

@@ -1,6 +1,6 @@
 """Time and power that simulated cards would have: tables apart from everything measured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from thorax.report.series import series_names
@@ -10,7 +10,7 @@ from thorax.results.accuracy import Measured
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.findings import ClassifyResult
 from thorax.results.partition import PartitionResult
-from thorax.results.shared import Engine
+from thorax.results.shared import Engine, Modelled, WithOthers
 
 MODELLED: Final = "modelled, not measured"
 
@@ -35,10 +35,29 @@ def modelled_table(results: Sequence[MayBeModelled]) -> Table | None:
             "Device": lambda row: row[1].device,
             "Images/s": lambda row: rate_text(row[2].images_per_s),
             "Latency ms": lambda row: scaled_text(row[2].latency_s, 1e-3, ".2f"),
+            "+ others ms": lambda row: _others(row[2], lambda part: f"{part.latency_s * 1e3:.2f}"),
+            "+ others img/s": lambda row: _others(
+                row[2], lambda part: rate_text(part.images_per_s)
+            ),
             "W": lambda row: number_text(row[2].power_w, ".1f"),
             "Img/s/W": lambda row: number_text(row[2].images_per_s_per_w, ".2f"),
             "Slowest stage": lambda row: row[2].bound_by,
         },
-        note=" ".join(dict.fromkeys(part.source for _, part in parts)),
+        note=" ".join(
+            [
+                *dict.fromkeys(part.source for _, part in parts),
+                *([_MIXED] if any(part.with_others for _, part in parts) else []),
+            ]
+        ),
         modelled=True,
     )
+
+
+_MIXED: Final = (
+    "+ others: modelled time of the cards and measured time of the layers of other devices put "
+    "together, which differs from run to run; all else is of the cards alone."
+)
+
+
+def _others(part: Modelled, text: Callable[[WithOthers], str]) -> str:
+    return text(part.with_others) if part.with_others else ""

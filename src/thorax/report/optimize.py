@@ -26,6 +26,9 @@ def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
             "MACs 10⁹ / image": lambda result: scaled_text(result.macs, 1e9, ".3f"),
             "AUROC drop": lambda result: number_text(result.auroc_drop, "+.4f"),
         },
+        note="AUROC drop: FP32 minus the artifact, validation split."
+        if any(result.auroc_drop is not None for result in results)
+        else "",
     )
 
 
@@ -76,7 +79,7 @@ def drop_table(result: OptimizeResult) -> Table | None:
     ]
     rows.append(("Mean", interval_text(result.auroc_drop_interval, "+.4f")))
     return Table(
-        f"AUROC of FP32 minus AUROC of {result.precision.upper()}, same images",
+        f"AUROC drop: AUROC of FP32 minus AUROC of {result.precision.upper()}, validation split",
         ("Finding", "Drop"),
         tuple(rows),
         note="In brackets: 95% interval, patients resampled, both graphs by the same.",
@@ -89,7 +92,10 @@ def tried_table(results: Sequence[OptimizeResult]) -> Table | None:
     if not trials:
         return None
     notes = dict.fromkeys(result.why for result in results if result.why)
-    note = "Kept: layers left in floating point. × FP32: images per second, timed in turns."
+    note = (
+        "Kept: layers left in floating point. AUROC drop: FP32 minus the trial, validation split. "
+        "× FP32: images per second, timed in turns."
+    )
     return table_of(
         "Tried",
         trials,

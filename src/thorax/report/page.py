@@ -34,7 +34,7 @@ from thorax.report import (
     sharpness,
     training,
 )
-from thorax.report.accuracy import Accuracy
+from thorax.report.accuracy import Accuracy, judged_text
 from thorax.report.benchmark_plots import speed_bars
 from thorax.report.parts import Section, Tile
 from thorax.report.series import Digested, in_order, precision_text, series_names
@@ -274,14 +274,15 @@ def _auroc(result: Accuracy) -> Tile | None:
     if bounds:
         details.append(f"95% interval {bounds}")
     if result.images:
-        details.append(f"{result.images:,} images")
+        details.append(judged_text(result))
     return Tile("Mean AUROC", value, ", ".join(details))
 
 
 def _trained_auroc(result: TrainingRecord | DemoResult) -> Tile | None:
     if result.mean_auroc is None:
         return None
-    return Tile("Mean AUROC", interval_text(result.mean_auroc), result.command)
+    split = "test split" if isinstance(result, DemoResult) else "validation split"
+    return Tile("Mean AUROC", interval_text(result.mean_auroc), f"{result.command}, {split}")
 
 
 def _int8_drop(accuracy: Sequence[Accuracy], optimized: Sequence[OptimizeResult]) -> Tile | None:
@@ -302,7 +303,8 @@ def _int8_drop(accuracy: Sequence[Accuracy], optimized: Sequence[OptimizeResult]
         reference, shortcut = pairs[0]
         if reference.mean_auroc is not None and shortcut.mean_auroc is not None:
             drop = f"{reference.mean_auroc - shortcut.mean_auroc:+.4f}"
-            return Tile("INT8 drop in mean AUROC", drop, "FP32 minus INT8, same images")
+            words = f"FP32 minus INT8, {judged_text(reference)}"
+            return Tile("INT8 drop in mean AUROC", drop, words)
     drops = [
         result.auroc_drop
         for result in optimized
@@ -310,7 +312,8 @@ def _int8_drop(accuracy: Sequence[Accuracy], optimized: Sequence[OptimizeResult]
     ]
     if len(drops) == 1 and not pairs:
         drop = f"{drops[0]:+.4f}"
-        return Tile("INT8 drop in mean AUROC", drop, "as measured when it was optimized")
+        words = "FP32 minus INT8, validation split, when it was optimized"
+        return Tile("INT8 drop in mean AUROC", drop, words)
     return None
 
 

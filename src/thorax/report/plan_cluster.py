@@ -1,16 +1,15 @@
 """Tables of what `thorax plan cluster` computes: everything in them is modelled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
 from thorax.report.modelled import MODELLED
 from thorax.report.table import Table, table_of
-from thorax.report.text import duration_text, number_text, rate_text, sentence
+from thorax.report.text import duration_text, kinds_text, number_text, rate_text, sentence
 from thorax.results.plan import (
     ClusterPlan,
     ClusterRow,
-    PublishedRow,
     Quantity,
     RunTimes,
     ScalingStop,
@@ -37,7 +36,7 @@ def cluster_plan_tables(plan: ClusterPlan) -> list[Table]:
     """Return the plan, where its time goes, and how the model meets what was published."""
     tables = [_plan(plan), _times(plan)]
     if plan.predictions:
-        tables.append(_published(plan.predictions))
+        tables.append(_published(plan))
     return tables
 
 
@@ -60,6 +59,7 @@ def _plan(plan: ClusterPlan) -> Table:
         notes.append("No energy: the watts of a node are not known; give --node-power.")
     if plan.predictions_left_out:
         notes.append(sentence(plan.predictions_left_out))
+    notes += [_nodes_text(plan), kinds_text(plan.sources)]
     return table_of(
         f"{plan.topology} on {plan.title}: {MODELLED}",
         plan.rows,
@@ -75,9 +75,17 @@ def _plan(plan: ClusterPlan) -> Table:
             "kWh": lambda row: number_text(row.energy_kwh, ",.3g"),
             "Cost": lambda row: number_text(row.cost, ",.2f"),
         },
-        note=" ".join(notes),
+        note=" ".join(filter(None, notes)),
         modelled=True,
     )
+
+
+def _nodes_text(plan: ClusterPlan) -> str:
+    """Return in a sentence how many workers share a node, and where that is known from."""
+    each = plan.inputs.get("ranks_per_node")
+    source = next((text for text in plan.sources if text.startswith("ranks_per_node: ")), "")
+    kind = source.removeprefix("ranks_per_node: ")
+    return f"Workers a node: {each}{f' ({kind})' if kind else ''}."
 
 
 def _times(plan: ClusterPlan) -> Table:
@@ -108,10 +116,15 @@ def _jitter_text(plan: ClusterPlan) -> str:
     return text
 
 
-def _published(rows: Sequence[PublishedRow]) -> Table:
+def _published(plan: ClusterPlan) -> Table:
+    rows = plan.predictions
     free = sorted({row.free_numbers for row in rows})
+    numbers = f"{' or '.join(map(str, free))} fitted number{'s' * (free != [1])}"
+    count = len(plan.choices)
+    chosen = f", {count} choice{'s' * (count != 1)}" if count else ""
+    listed = f" Chosen with all rows known: {'; '.join(plan.choices)}." if plan.choices else ""
     return table_of(
-        f"Published and modelled, {' or '.join(map(str, free))} free numbers",
+        f"Published and modelled: {numbers}{chosen}, no prediction",
         rows,
         {
             "Network": lambda row: row.topology,
@@ -124,9 +137,11 @@ def _published(rows: Sequence[PublishedRow]) -> Table:
             "Linear": lambda row: f"{row.linear_error:+z.1%}",
             "How": lambda row: row.how,
         },
-        note="* assumed: the source gives no batch. A calibrated row is no prediction; an identity "
-        "follows from another row by arithmetic alone. Linear: the error if ranks only added up "
-        "from the first calibrated row on.",
+        note="* assumed: the source gives no batch. Calibrated: fitted to it; chosen: the form of "
+        "the model was chosen with it known; known: written with it known; identity: follows from "
+        f"another row by arithmetic alone.{listed} Linear: the error if ranks only added up from "
+        "the first calibrated row on. Errors where a choice had not seen the system: "
+        "docs/planning.md.",
         simulated=lambda row: row.how != "calibrated",
     )
 

@@ -25,6 +25,8 @@ _WAYS: Final[dict[Scaling, tuple[str, str, str]]] = {
 }
 _HOW: Final[dict[Comparison, str]] = {
     "calibrated": "the model fitted to it",
+    "chosen": "the model chosen with it known",
+    "known": "known, not fitted",
     "predicted": "predicted",
     "identity": "follows from another",
 }
@@ -132,14 +134,14 @@ def _draw(axes: Axes, plan: ClusterPlan, figure: _Figure) -> None:
 
 
 def _marker(how: Comparison) -> dict[str, Any]:
-    """Return how a published figure is drawn that the model was fitted to, predicts, or implies."""
+    """Return how a published figure is drawn: hollow where the model was fitted to it."""
     return {
         "marker": "D" if how == "identity" else "o",
         "linestyle": "none",
         "ms": 5.5,
         "color": COLOURS[3],
         "markeredgewidth": 1.3,
-        "markerfacecolor": COLOURS[3] if how == "predicted" else "none",
+        "markerfacecolor": "none" if how in ("calibrated", "identity") else COLOURS[3],
     }
 
 

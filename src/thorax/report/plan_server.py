@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from thorax.report.modelled import MODELLED
 from thorax.report.table import Table, table_of
-from thorax.report.text import ms_text, number_text, range_text, rate_text
+from thorax.report.text import kinds_text, ms_text, number_text, range_text, rate_text
 from thorax.results.plan import CpuRole, QuantileRanges, Quantiles, ServerPlan, ServerRow
 
 READINGS: Final = {
@@ -78,7 +78,8 @@ def _note(plan: ServerPlan) -> str:
         "both. Times: full rate over that without cards. `--json` names the source of every "
         "constant."
     )
-    return " ".join(sentences)
+    sentences.append(kinds_text(plan.sources))
+    return " ".join(filter(None, sentences))
 
 
 def _load_text(plan: ServerPlan) -> str:

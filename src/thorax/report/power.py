@@ -78,6 +78,12 @@ def power_table(results: Sequence[BenchmarkResult]) -> Table | None:
         notes = [
             f"From {', '.join(sources)}.",
             "Whole: images/s over all watts; marginal: over what the load adds to idle.",
+            *dict.fromkeys(
+                f"{name}: {device.source}."
+                for _, power in loaded
+                for name, device in power.devices.items()
+                if device.source
+            ),
             *missing,
         ]
     all_modelled = bool(rows) and all(modelled)

@@ -1,8 +1,9 @@
 """Numbers as text: the one place for rates, units and intervals."""
 
 import math
+import re
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from thorax.results.shared import Interval
 
@@ -89,6 +90,27 @@ def file_name(path: str) -> str:
 def sentence(text: str) -> str:
     """Return text that begins with a capital and ends in a full stop."""
     return f"{text[:1].upper()}{text[1:]}."
+
+
+_KINDS: Final = (
+    "published", "measured", "replayed", "derived", "modelled", "calibrated", "assumed", "given",
+)  # fmt: skip
+"""What a constant of a plan may be, from what is known best to what is known least."""
+
+
+def kinds_text(sources: Iterable[str]) -> str:
+    """Return which constants are published, measured, ... assumed: of sources `key: kind: text`.
+
+    A source that gives no kind names none, and "" is of none.
+    """
+    keys: dict[str, dict[str, None]] = {}
+    for source in sources:
+        key, _, rest = source.partition(": ")
+        kind = re.split(r"[:;, ]", rest, maxsplit=1)[0]
+        if kind in _KINDS:
+            keys.setdefault(kind, {})[key] = None
+    parts = [f"{kind}: {', '.join(keys[kind])}" for kind in _KINDS if kind in keys]
+    return f"Constants {'; '.join(parts)}." if parts else ""
 
 
 def name_text(name: str, width: int) -> str:

@@ -51,11 +51,11 @@ def run_line(record: TrainingRecord) -> str:
     if record.data_wait is not None:
         parts.append(f"data wait {record.data_wait:.1%}")
     if record.mean_auroc is not None:
-        parts.append(f"mean AUROC {interval_text(record.mean_auroc)}")
+        parts.append(f"mean AUROC {interval_text(record.mean_auroc)}, validation split")
     elif record.history:
         last = record.history[-1]
         reached = interval_text(last.val_mean_auroc)
-        parts.append(f"mean AUROC {reached} after epoch {last.epoch}")
+        parts.append(f"mean AUROC {reached}, validation split, after epoch {last.epoch}")
     return ", ".join(parts)
 
 

@@ -86,6 +86,11 @@ class Comparison(Score, Measured):
     """Mean AUROC of this one minus that of the other, patients resampled in pairs."""
     difference: dict[str, Interval]
     """The same by finding."""
+    auroc_drop: Interval | None = None
+    """Mean AUROC of the one that was validated minus that of this one: above 0 is a loss. The
+    difference with the other sign, as `thorax optimize` has it and all tables show it."""
+    auroc_drop_by_finding: dict[str, Interval] = Field(default_factory=dict)
+    """The same by finding."""
 
 
 class Pointing(Part):
@@ -144,6 +149,11 @@ class ScoreComparison(_Left, Score):
     mean_difference: Interval
     """Mean AUROC of these minus that of the others, patients resampled in pairs."""
     difference: dict[str, Interval]
+    """The same by finding."""
+    auroc_drop: Interval | None = None
+    """Mean AUROC of those that were scored minus that of these: above 0 is a loss. The difference
+    with the other sign, as all tables show it."""
+    auroc_drop_by_finding: dict[str, Interval] = Field(default_factory=dict)
     """The same by finding."""
 
 

@@ -1,7 +1,8 @@
 """What `thorax doctor cluster` measured of ranks and the links between them."""
 
-from typing import Literal
+from typing import Literal, Self
 
+from thorax.files.documents import document_digest
 from thorax.results.schema import Part, Result
 
 
@@ -136,3 +137,9 @@ class ClusterDiagnosis(Result):
     """By the model; for one rank that rank alone."""
     warnings: tuple[str, ...]
     """What a person should look at."""
+    sha256: str = ""
+    """Of this document, canonical, with this field empty: a plan tells by it that it was edited."""
+
+    def digested(self) -> Self:
+        """Return the result with its SHA-256."""
+        return self.model_copy(update={"sha256": document_digest(self.document())})

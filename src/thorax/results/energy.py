@@ -25,6 +25,8 @@ class DevicePower(Part):
     """Load less idle: what the work itself drew."""
     counted: bool = True
     """Whether it is part of the sum; false where another channel holds it already."""
+    source: str | None = None
+    """Of watts that are modelled: where they are from, and what is assumed of them."""
 
 
 class PowerResult(Part):

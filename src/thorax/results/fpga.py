@@ -137,6 +137,8 @@ class OverlayDesign(Part):
     clock_hz: float
     budget: Resources | None
     """Most that the design may take; null is the whole device."""
+    source: str = ""
+    """Where it is known from, and what its file is."""
 
 
 def _designed(architecture: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -239,6 +241,8 @@ class OverlayResult(Result):
     power_source: str | None
     images_per_s_per_w: float | None
     """Per watt of the board."""
+    out_of_range: tuple[str, ...] = ()
+    """Layers that count here, though the overlay cannot be programmed for them, with the reason."""
     bounds: dict[str, float]
     """Share of the cycles that each bound decides, 0-1."""
     layers: tuple[OverlayLayer, ...]
@@ -308,6 +312,9 @@ class VariantResult(Part):
     """Of the mean AUROC, paired."""
     difference_is: str
     """What is subtracted from what."""
+    auroc_drop: Interval | None = None
+    """Mean AUROC of FP32 minus that of the variant: above 0 is a loss. The difference with the
+    other sign, as all tables show it."""
     auroc: dict[str, Interval]
     """Of each finding."""
     pareto: bool

@@ -17,8 +17,10 @@ Scaling = Literal["batch grows", "batch shared"]
 Quantity = Literal["time_to_train_s", "epoch_s", "images_per_s", "efficiency", "energy_kwh"]
 """What is published of a training run."""
 
-Comparison = Literal["calibrated", "identity", "predicted"]
-"""Where a modelled figure stands to the published one: fitted to it, implied by another, free."""
+Comparison = Literal["calibrated", "identity", "chosen", "known", "predicted"]
+"""Where a modelled figure stands to the published one: fitted to it, implied by another, of a model
+that was chosen with it in view, of one that was not but was written with it known. No figure of
+this version is predicted."""
 
 
 class CpuRole(StrEnum):
@@ -249,6 +251,8 @@ class PublishedRow(Part):
     model: str
     free_numbers: int
     """That the model takes from published rows."""
+    choices: int = 0
+    """Decided with all rows known, beside the numbers."""
     row: str
     """Name of the row."""
     topology: str
@@ -309,7 +313,10 @@ class ClusterPlan(Result):
     """One entry a way of scaling."""
     predictions_left_out: str | None = None
     """Why published figures do not stand beside this plan."""
+    choices: tuple[str, ...] = ()
+    """What was decided about the model of this system with all its published rows known."""
     predictions: tuple[PublishedRow, ...]
+    """Published figures beside those of the model; `how` says which of them it was made with."""
     published: tuple[PublishedPoint, ...]
     """Those of this topology."""
 

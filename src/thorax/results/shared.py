@@ -37,6 +37,13 @@ class Interval(Part):
         parts = {"value": bounds.value, "low": bounds.low, "high": bounds.high}
         return cls(**{key: None if math.isnan(part) else part for key, part in parts.items()})
 
+    def negated(self) -> "Interval":
+        """Return the interval of the same with the other sign; no zero has one."""
+        value, low, high = (
+            None if part is None else 0.0 - part for part in (self.value, self.high, self.low)
+        )
+        return Interval(value=value, low=low, high=high)
+
 
 class Stage(Part):
     """What every inference passes, one after the other."""
@@ -46,20 +53,43 @@ class Stage(Part):
     origin: Literal["measured", "modelled"]
 
 
+class WithOthers(Part):
+    """Cards as modelled and other devices as measured here, put together.
+
+    It is neither modelled nor measured, and differs from run to run as a measurement does.
+    """
+
+    measured_s: float
+    """Of one inference in the layers of other devices, mean of a few."""
+    images_per_s: float
+    """With the layers of other devices as one more stage."""
+    latency_s: float
+    """Of one inference alone: the modelled latency and the measured time."""
+    bound_by: str
+    """The slowest stage."""
+
+
 class Modelled(Part):
-    """What simulated cards would do: computed from their architecture, never measured."""
+    """What simulated cards would do: computed from their architecture, never measured.
+
+    All figures but those of `with_others`, and of stages whose origin is measured, are of the cards
+    alone and the same in every run.
+    """
 
     images_per_s: float
-    """With as many inferences on their way as keep the slowest stage busy."""
+    """With as many inferences on their way as keep the slowest stage of the cards busy."""
     latency_s: float
-    """Of one inference alone: the sum of all stages."""
+    """Of one inference alone: the sum of the stages of the cards."""
     power_w: float | None
     """Of the boards of all cards at that rate; null where no source gives one of them."""
     images_per_s_per_w: float | None
     """Per watt of the boards; the host is not in it."""
     bound_by: str
-    """The slowest stage, which all others wait for."""
+    """The slowest stage of the cards, which all others of them wait for."""
     stages: tuple[Stage, ...]
+    """Of the cards, as modelled, and then of all other devices, as measured if they were."""
+    with_others: WithOthers | None = None
+    """With what other devices took here; null where they have no layer or were not measured."""
     source: str
     """Where all of it comes from, in words."""
 

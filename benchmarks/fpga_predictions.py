@@ -1,0 +1,190 @@
+"""Claim: how far the cycle model lies from published speeds that nobody here knew before.
+
+    python -m benchmarks.fpga_predictions
+
+Every figure of `benchmarks.fpga_published` was known when the model was written. Here the order is
+the other way round. The model of commit `MODEL` stood first; then, before any figure was looked
+up, `predictions` of it were written to the result file and committed: every shipped architecture of
+the FPGA AI Suite and every network of the tests, at the clock that the vendor's estimator assumes
+and at the clock that the IP Reference Manual says the design reached (release 2023.1, from whose
+areas the architectures were deduced). That is the one to be judged by, since figures are of designs
+as they were built; the other is told. Only then, after commit `FROZEN`, were figures looked up.
+
+One was found that names network, architecture file and clock, and that nobody here had used. The
+tables of throughput in the IP Reference Manual, for which the predictions stand ready, were not at
+hand but for the one row that the model knew. What the sources say of clocks is what the model is
+asked at; nothing else is chosen afterwards, but for the architecture that stands for one that is
+not shipped here, and the row says so.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from tests.fpga import networks
+
+from benchmarks.result import RESULTS, table
+from thorax.files.atomic import write_text
+from thorax.fpga.architecture import find_architecture
+from thorax.fpga.overlay import estimate
+from thorax.fpga.workload import describe
+
+MODEL: Final = "f5d083c1b83ed739df60856b917d6a9d9a3fcad1"
+"""Commit of the model and its architectures, before the figures were looked up."""
+
+FROZEN: Final = "f63e57fb748a00f293ffcbb00d3515e5cb687970"
+"""Commit of the predictions."""
+
+GOAL: Final = 0.15
+"""Error that is aimed at, as of `benchmarks.fpga_published`."""
+
+BUILT_HZ: Final = {
+    "a10-generic-fp16": 315e6,
+    "a10-performance-fp16": 281e6,
+    "a10-small-fp11": 353e6,
+    "a10-generic-fp11": 283e6,
+    "a10-performance-fp11": 300e6,
+    "agx7-generic-fp16": 600e6,
+    "agx7-generic-fp13": 600e6,
+    "agx7-performance-fp13": 600e6,
+}
+"""fMAX of the IP Reference Manual 768974, 2023.1, s. 2.2; that of the last two is not in the
+excerpt that was at hand and taken as that of the other designs for Agilex 7."""
+
+NETWORKS: Final = {**networks.NETWORKS, "ResNet-50 v1.5": networks.resnet50_late}
+
+RESULT: Final = RESULTS / "fpga_predictions_model_2026-12-01.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says of a network on an architecture, at two clocks, before it is compared.
+
+    Attributes:
+        architecture: as shipped.
+        network: as the tests build it.
+        clock_hz: that the design reached.
+        images_per_s: at that clock, one image at a time.
+        estimator_hz: that the vendor's estimator assumes.
+        estimator_images_per_s: at that clock.
+    """
+
+    architecture: str
+    network: str
+    clock_hz: float
+    images_per_s: float
+    estimator_hz: float
+    estimator_images_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A published figure that was looked up after the model was frozen, beside the model's.
+
+    Attributes:
+        network: as the tests build it.
+        architecture: shipped, which stands for the published one.
+        clock_hz: of the source.
+        published: images/s of the overlay alone, by the source.
+        modelled: images/s by the frozen model, at that clock.
+        error: modelled over published, less one.
+        source: document and section.
+        note: what the source leaves open.
+    """
+
+    network: str
+    architecture: str
+    clock_hz: float
+    published: float
+    modelled: float
+    error: float
+    source: str
+    note: str
+
+
+def comparisons() -> list[Comparison]:
+    """Return every figure that was found, beside what the frozen model says of it."""
+    network, name, clock_hz, published = "ResNet-50 v1.5", "agx7-generic-fp13", 326.8177e6, 31.168
+    overlay = find_architecture(name).model_copy(update={"clock_hz": clock_hz})
+    said = estimate(describe(NETWORKS[network]()), overlay).images_per_s
+    return [
+        Comparison(
+            network=network,
+            architecture=name,
+            clock_hz=clock_hz,
+            published=published,
+            modelled=_short(said),
+            error=round(said / published - 1, 5),
+            source="FPGA AI Suite 2026.1.1 Installation Guide (a user's, in a public repository), "
+            "G4-G6: resnet-50-tf on AGX5_Generic.arch, Agilex 5 E-Series Modular Development Kit, "
+            "IP throughput as dla_benchmark measured it",
+            note="AGX5_Generic is taken to be of the sizes of AGX7_Generic; memory of that board "
+            "not named",
+        )
+    ]
+
+
+def lines(found: list[Comparison]) -> list[str]:
+    """Return the rows of the table of predictions in docs/fpga.md."""
+    return [
+        f"| {one.network} at {one.clock_hz / 1e6:.1f} MHz, Agilex 5 | `{one.architecture}` | "
+        f"{one.published:g} images/s | {one.modelled:.4g} | {one.error:+.1%} | {one.source} |"
+        for one in found
+    ]
+
+
+def predictions() -> list[Prediction]:
+    """Return what the model says of every network on every architecture."""
+    found = []
+    for network, build in NETWORKS.items():
+        layers = describe(build())
+        for name, built_hz in BUILT_HZ.items():
+            assumed = find_architecture(name)
+            built = assumed.model_copy(update={"clock_hz": built_hz})
+            found.append(
+                Prediction(
+                    architecture=name,
+                    network=network,
+                    clock_hz=built_hz,
+                    images_per_s=_short(estimate(layers, built).images_per_s),
+                    estimator_hz=assumed.clock_hz,
+                    estimator_images_per_s=_short(estimate(layers, assumed).images_per_s),
+                )
+            )
+    return found
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def main() -> None:
+    """Print and write."""
+    found, compared = predictions(), comparisons()
+    table(
+        "What the model says, before it is compared",
+        ("network", "architecture", "at the built clock", "at the estimator's"),
+        [
+            (one.network, one.architecture, f"{one.images_per_s:.4g}",
+             f"{one.estimator_images_per_s:.4g}")
+            for one in found
+        ],
+    )  # fmt: skip
+    for line in lines(compared):
+        print(line)
+    document = {
+        "claim": "fpga_predictions",
+        "modelled": True,
+        "model": MODEL,
+        "frozen": FROZEN,
+        "goal": GOAL,
+        "predictions": [asdict(one) for one in found],
+        "comparisons": [asdict(one) for one in compared],
+        "within_goal": sum(abs(one.error) <= GOAL for one in compared),
+    }
+    write_text(RESULT, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    print(RESULT)
+
+
+if __name__ == "__main__":
+    main()
