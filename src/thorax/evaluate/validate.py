@@ -38,7 +38,8 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 MeasuredT = TypeVar("MeasuredT", bound=Measured)
 
 
-def _silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+def silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Show nothing."""
     return nullcontext(lambda count: None)
 
 
@@ -141,7 +142,7 @@ def validate(
     samples: int = 1000,
     timed: bool = False,
     say: Callable[[str], None] = lambda text: None,
-    bar: Bar = _silent,
+    bar: Bar = silent,
 ) -> ValidationResult:
     """Validate an engine, the first, on a split of a store, and compare the others with it.
 
@@ -184,7 +185,7 @@ def score_split(
     split: str = "test",
     samples: int = 1000,
     others: Sequence[LabelSet] = (),
-    bar: Bar = _silent,
+    bar: Bar = silent,
 ) -> Validation:
     """Run a split of a store through an engine and score it, with so many resamples of patients.
 

@@ -156,3 +156,57 @@ class ScoreResult(_Left, Score, _Predictions):
     """Labelled images, of the split where one was asked for, that no score is of."""
     against: tuple[ScoreComparison, ...] = ()
     """Others of the same images; absent where none was named."""
+
+
+class ShallowModel(Part):
+    """A logistic regression on simple features: fitted on train, penalty by val, judged on test."""
+
+    name: str
+    """Of the features."""
+    what: str
+    """They are, in words."""
+    pixels: bool
+    """Whether they are made of the image alone."""
+    features: int
+    mean_auroc: Interval
+    """Over the findings that are scored."""
+    auroc: dict[str, LabelScore]
+    """By finding, in label order."""
+    penalty: dict[str, float]
+    """L2 of each finding that had the highest AUROC on the val split, on the mean log-loss."""
+
+
+class ComparedNetwork(Part):
+    """A network beside the shallow models, on the same test split."""
+
+    name: str
+    """Of the file that was given."""
+    mean_auroc: Interval
+    """Over the findings that are scored of both; without bounds where its file has none of it."""
+    auroc: dict[str, LabelScore]
+    mean_difference: dict[str, Interval]
+    """The network's mean AUROC minus that of each shallow model, patients resampled in pairs;
+    without bounds where a document says AUROC and not the predictions."""
+
+
+class BaselineResult(Result):
+    """How far simple features go on the findings of a store, before any network."""
+
+    command: Literal["data baseline"] = "data baseline"
+    store: str
+    """Its name."""
+    splits: dict[str, int]
+    """Images in each split."""
+    patients: int
+    """Of the test split, which is resampled by them."""
+    leaks: int
+    """Patients in more than one split, who flatter everything here."""
+    models: tuple[ShallowModel, ...]
+    best: dict[str, str]
+    """By finding, the shallow model with the highest AUROC on the test split."""
+    unscored: dict[str, str]
+    """Findings that are not scored, with the reason."""
+    verdict: tuple[str, ...]
+    """What it means for a network's AUROC, a sentence each."""
+    network: ComparedNetwork | None = None
+    """Present where one was named."""
