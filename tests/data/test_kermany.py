@@ -31,7 +31,10 @@ def children(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     table, command = block.split("thorax ", 2)[:2]
     subprocess.run(["sh", "-ec", table], cwd=work, check=True)
     subprocess.run(
-        [sys.executable, "-m", "thorax", *command.split()], cwd=work, check=True, stdout=-3
+        [sys.executable, "-m", "thorax", *command.split()],
+        cwd=work,
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     return open_store(work / "children")
 

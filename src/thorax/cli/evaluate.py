@@ -73,6 +73,7 @@ def validate(
         json,
         lambda: [
             accuracy.cost_table(result),
+            accuracy.flips_table(result),
             modelled_table(accuracy.validated_artifacts([result])),
             accuracy.auroc_table([result]),
             accuracy.difference_table(result),

@@ -178,7 +178,7 @@ def optimize(
     from thorax.quantization.accuracy_budget import OnProgress
     from thorax.quantization.optimize import OptimizeOptions
     from thorax.quantization.optimize import optimize as convert
-    from thorax.report.optimize import artifact_table, drop_table, tried_table
+    from thorax.report.optimize import optimize_tables
 
     keep = target.keep
     result = convert(
@@ -200,7 +200,7 @@ def optimize(
     console.answer(
         result,
         json,
-        lambda: [artifact_table([result]), drop_table(result), tried_table([result])],
+        lambda: optimize_tables(result),
         f"next: thorax classify {out} IMAGE..." + (f" -d {device}" * (device != "CPU")),
     )
 

@@ -118,6 +118,9 @@ def optimize(
             _save(choice, budget, staging)
     optimized = artifact.load(out)
     result = _result(optimized, choice, rewritten, max_drop)
+    if budget is not None and choice.verdict is not None:
+        flips = budget.flips(choice.verdict, optimized.card.labels)
+        result = result.model_copy(update={"flips": flips} if flips else {})
     return Optimized(optimized, result.model_copy(update={"unlabelled": unlabelled}))
 
 

@@ -9,6 +9,7 @@ from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, number_text, rate_text, scaled_text
 from thorax.results.accuracy import (
     Comparison,
+    Flips,
     Pointing,
     ScoreComparison,
     ScoreResult,
@@ -112,6 +113,43 @@ def difference_table(result: Accuracy) -> Table | None:
         ("Finding", *(("Difference",) if whose else names[1:])),
         tuple(rows),
         note="Paired: both see the same resampled patients.",
+    )
+
+
+def flips_table(result: ValidationResult) -> Table | None:
+    """Return what each artifact of `--against` calls otherwise at the operating points, or None."""
+    names = series_names([result, *result.against])[1:]
+    rows = [
+        (name, other.flips)
+        for name, other in zip(names, result.against, strict=True)
+        if other.flips is not None
+    ]
+    return flips_of(rows, f"{judged_text(result)}")
+
+
+def flips_of(rows: Sequence[tuple[str, Flips]], images: str) -> Table | None:
+    """Return a table of flips, a row a name; None without any."""
+    if not rows:
+        return None
+    references = dict.fromkeys(flips.reference for _, flips in rows)
+    return table_of(
+        f"What is called otherwise than by {', '.join(references)}: {images}",
+        rows,
+        {
+            "Between it and": lambda row: row[0],
+            "Images": lambda row: number_text(row[1].same_points.images, ".1%"),
+            "Findings": lambda row: number_text(row[1].same_points.findings, ".1%"),
+            "Images, own": lambda row: number_text(
+                row[1].own_points.images if row[1].own_points else None, ".1%"
+            ),
+            "Findings, own": lambda row: number_text(
+                row[1].own_points.findings if row[1].own_points else None, ".1%"
+            ),
+            "Largest change": lambda row: number_text(row[1].largest_change, ".3f"),
+        },
+        note="Share of images of which a finding flips between positive and negative, and of all "
+        "pairs of image and finding, with the operating points of the first for both; own: with "
+        "those chosen for each on the val split. Largest change: of a probability.",
     )
 
 

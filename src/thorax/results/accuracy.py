@@ -78,6 +78,39 @@ class Measured(Engine):
     """All streams busy."""
 
 
+class FlipShare(Part):
+    """How much is called otherwise: positive in one and negative in the other."""
+
+    images: float
+    """Share of the images of which at least one finding flips, 0-1."""
+    findings: float
+    """Share of all pairs of image and finding that flip, 0-1."""
+    to_positive: int
+    """Pairs that only the other calls positive."""
+    to_negative: int
+    """Pairs that only the reference calls positive."""
+
+
+class Flips(Part):
+    """What another precision, or arithmetic, calls otherwise at the operating points."""
+
+    images: int
+    findings: int
+    """That have an operating point."""
+    reference: str
+    """Name of what the other is compared with, whose operating points `same_points` applies."""
+    same_points: FlipShare
+    """With the operating points of the reference for both."""
+    own_points: FlipShare | None
+    """With the operating points that were chosen for each; null where the other has none."""
+    points_from: tuple[str, str] | None
+    """Where those of the reference and of the other come from: its card, or a split."""
+    by_finding: dict[str, float]
+    """Share of the images that flip by finding, with the operating points of the reference."""
+    largest_change: float
+    """Of a probability, as the graphs give it."""
+
+
 class Comparison(Score, Measured):
     """Another artifact on the same images, and how it differs from the one that was validated."""
 
@@ -86,6 +119,8 @@ class Comparison(Score, Measured):
     """Mean AUROC of this one minus that of the other, patients resampled in pairs."""
     difference: dict[str, Interval]
     """The same by finding."""
+    flips: Flips | None = None
+    """Findings that the two call otherwise; absent without operating points."""
 
 
 class Pointing(Part):
