@@ -103,7 +103,9 @@ def test_a_baseline_is_told_beside_a_network_to_a_person_and_a_program(
     names = tiny_store.label_set.findings
     rows = [(tiny_store.names[k], *(0.5 + tiny_store.labels[k] / 4)) for k in test]
     table = tmp_path / "network.csv"
-    lines = [",".join(map(str, row)) for row in (("image", *names), *rows)]
+    # With the columns that `classify --csv` has beside those of findings.
+    rows = [("image", *names, "positive", "warnings"), *((*row, "Mass", "") for row in rows)]
+    lines = [",".join(map(str, row)) for row in rows]
     table.write_text("\n".join(lines) + "\n")
     words = ("data", "baseline", tiny_store.path, "--against", table, "--samples", 100)
     status, out, err = typed(capfd, monkeypatch, *words)

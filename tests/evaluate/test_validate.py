@@ -166,7 +166,13 @@ def test_a_box_around_everything_is_hit_and_one_outside_never(
     store = dataclasses.replace(tiny_store, boxes=boxes)
     made = checked(validate([compile(tiny_fp32)], store, samples=20))
     total = len(tiny_store.select("test"))
-    assert made["pointing"] == {"Mass": {"hits": rate * total, "total": total, "rate": rate}}
+    game = made["pointing"]["Mass"]
+    assert (game["hits"], game["total"], game["rate"]) == (rate * total, total, rate)
+    # A point that is always the same, and one that is drawn, do as well there as any.
+    assert (game["random_rate"], game["fixed_rate"]) == (rate, rate)
+    assert made["pointing_mean"] == {
+        "findings": 1, "rate": rate, "random_rate": rate, "fixed_rate": rate,
+    }  # fmt: skip
 
 
 def test_flips_are_those_of_the_operating_points_of_the_cards(

@@ -18,8 +18,8 @@ from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError, UsageError
+from thorax.evaluate import pointing
 from thorax.evaluate.score import tabulate
-from thorax.inference.heatmap_picture import peak
 from thorax.inference.operating_points import Answers, OperatingPoints, flips
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
@@ -234,17 +234,8 @@ def _pointing(
     grid = engine.artifact.card.heatmap
     if outputs.heatmap is None or grid is None:
         return {}
-    games = {}
-    for column, name in zip(scope.columns, scope.findings, strict=True):
-        peaks, boxes = [], []
-        for row, index in enumerate(indices):
-            lesions = [box for box in store.boxes[index] if box.finding == name]
-            if lesions:
-                peaks.append(peak(outputs.heatmap[row, column], grid))
-                boxes.append([(box.x, box.y, box.width, box.height) for box in lesions])
-        if peaks:
-            games[name] = metrics.pointing_game(peaks, boxes)
-    return games
+    maps = outputs.heatmap[:, list(scope.columns)]
+    return pointing.point(maps, grid, store, indices, scope.findings)
 
 
 def validation_result(
@@ -274,6 +265,8 @@ def validation_result(
         unanswered=validation.scope.unanswered,
         uncompared=validation.scope.uncompared,
     )
+    if mean := pointing.mean_of(validation.pointing):
+        result = result.model_copy(update={"pointing_mean": mean})
     others = tuple(
         _timed(_compare(validation, other), speeds[number : number + 1])
         for number, other in enumerate(against, 1)

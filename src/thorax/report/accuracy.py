@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from thorax.labels import nearest, plain_name
 from thorax.report.series import EMULATED, images_text, series_names
-from thorax.report.table import Table, table_of
+from thorax.report.table import Table, dense, table_of
 from thorax.report.text import interval_text, number_text, rate_text, scaled_text
 from thorax.results.accuracy import (
     Comparison,
@@ -190,16 +190,36 @@ def _with_nearest(name: str, result: Accuracy) -> str:
 
 
 def pointing_table(results: Sequence[ValidationResult]) -> Table:
-    """Return how often heat-map peaks lie in lesion boxes, one column a result."""
-    return Table(
+    """Return how often heat-map peaks lie in lesion boxes, beside what needs no network."""
+    games: dict[str, Pointing] = {}
+    for result in results:
+        games = {**result.pointing, **games}
+    rows = [
+        (
+            plain_name(name),
+            *(_hits_text(result.pointing.get(name)) for result in results),
+            number_text(game.random_rate, ".0%"),
+            number_text(game.fixed_rate, ".0%"),
+        )
+        for name, game in games.items()
+    ]
+    means = [result.pointing_mean for result in results]
+    first = next((mean for mean in means if mean), None)
+    if first is not None:
+        rates = (number_text(mean and mean.rate, ".0%") for mean in means)
+        random, fixed = (
+            number_text(value, ".0%") for value in (first.random_rate, first.fixed_rate)
+        )
+        rows.append(("Mean", *rates, random, fixed))
+    table = Table(
         "Pointing game",
-        ("Finding", *series_names(results)),
-        tuple(
-            (plain_name(name), *(_hits_text(result.pointing.get(name)) for result in results))
-            for name in dict.fromkeys(name for result in results for name in result.pointing)
-        ),
-        note="Share of heat maps whose peak lies inside a lesion box of the finding.",
+        ("Finding", *series_names(results), "Random point", "Fixed point"),
+        tuple(rows),
+        note="Share of heat maps whose peak lies inside a lesion box of the finding. Random: "
+        "expected of a point drawn over the image. Fixed: of the one point that hits most on "
+        "other images.",
     )
+    return dense(table)
 
 
 def _hits_text(game: Pointing | None) -> str:

@@ -130,6 +130,24 @@ class Pointing(Part):
     total: int
     rate: float | None
     """Hits / total, 0-1."""
+    random_rate: float | None = None
+    """Expected of a point drawn evenly over the image: mean share of the image in boxes."""
+    fixed_rate: float | None = None
+    """Of one point for all images, the one that hits most on other images of train and val; null
+    where those have no box."""
+    fixed_point: tuple[float, float] | None = None
+    """Where that point is: x, y, in pixels of the images of the store."""
+
+
+class MeanPointing(Part):
+    """The pointing game on average over the findings that have boxes."""
+
+    findings: int
+    """How many."""
+    rate: float
+    random_rate: float
+    fixed_rate: float | None
+    """Null where a finding has none."""
 
 
 class _Validated(Measured, Result):
@@ -146,6 +164,8 @@ class ValidationResult(Score, _Validated):
 
     pointing: dict[str, Pointing] = Field(default_factory=dict)
     """By finding; empty without heat maps."""
+    pointing_mean: MeanPointing | None = None
+    """Absent without heat maps or boxes."""
     environment: Environment | None = None
     unlabelled: tuple[str, ...] = ()
     """Findings that the model answers and the store has no labels of; not scored."""
