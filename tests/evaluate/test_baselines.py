@@ -160,7 +160,7 @@ def test_a_network_stands_beside_them_on_the_same_images(tiny_store: Store, answ
         assert model.mean_auroc.value is not None
         difference = network.mean_difference[model.name].value
         assert difference == pytest.approx(1 - model.mean_auroc.value)
-    assert result.verdict[-1].startswith("network.csv is +")
+    assert result.verdict[-1].startswith("network.csv minus ")
 
 
 def test_a_document_of_validate_stands_beside_them_without_a_paired_interval(

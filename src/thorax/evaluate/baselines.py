@@ -341,16 +341,14 @@ def _verdict(
     lines += _suspicions(by_name)
     if network is not None:
         difference = network.mean_difference[best.name]
-        ahead = f"{network.name} is {difference.value:+.3f} from it"
+        ahead = f"{network.name} minus {best.what}: {difference.value:+.3f}"
         if difference.low is None or difference.high is None:
             lines.append(f"{ahead}.")
-        elif difference.low <= 0 <= difference.high:
-            lines.append(
-                f"{ahead}, and these images do not tell the two apart "
-                f"[{difference.low:+.3f}, {difference.high:+.3f}]."
-            )
         else:
-            lines.append(f"{ahead} [{difference.low:+.3f}, {difference.high:+.3f}].")
+            bounds = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
+            level = difference.low <= 0 <= difference.high
+            unsure = ", which these images do not tell from none" if level else ""
+            lines.append(f"{ahead} {bounds}{unsure}.")
     if leaks:
         lines.append(f"{leaks:,} patients are in more than one split, which flatters all of it.")
     return lines
