@@ -53,6 +53,35 @@ def test_points_of_its_own_undo_what_moves_all_scores_alike() -> None:
     assert found.own_points is not None
     assert (found.own_points.images, found.own_points.findings) == (0, 0)
     assert found.points_from == ("somewhere", "somewhere")
+    assert found.matched_points is None
+
+
+def test_matched_points_undo_a_common_move_and_not_a_change_of_order() -> None:
+    before = np.array([[0.9], [0.6], [0.4], [0.1]])
+    points = OperatingPoints({}, {"A": 0.5})
+    for after, flipped in (
+        (np.sqrt(before) / 9, 0),
+        (np.array([[0.9], [0.2], [0.3], [0.1]]), 2),
+    ):
+        found = flips(
+            ("A",),
+            Answers("x", before, points, "", before),
+            Answers("y", after, None, "", after),
+        )
+        assert found is not None
+        assert found.matched_points is not None
+        share = found.matched_points
+        assert share.to_positive + share.to_negative == flipped
+    none = OperatingPoints({}, {"A": 0.95})
+    found = flips(("A",), Answers("x", before, none, "", before), Answers("y", before, None))
+    assert found is not None
+    assert found.matched_points is None
+    found = flips(
+        ("A",), Answers("x", before, none, "", before), Answers("y", before, None, "", before)
+    )
+    assert found is not None
+    assert found.matched_points is not None
+    assert found.matched_points.images == 0
 
 
 def test_a_graph_does_not_flip_against_itself_and_nothing_flips_without_points() -> None:

@@ -101,14 +101,17 @@ def test_what_flips_is_a_share_of_images_and_of_findings(tmp_path: Path) -> None
         "own_points": None, "points_from": None, "by_finding": {"Mass": 0.01},
         "largest_change": 0.0871,
     }  # fmt: skip
-    own = {**flips, "own_points": {**share, "images": 0.1}, "points_from": ["card", "card"]}
+    own = {
+        **flips, "own_points": {**share, "images": 0.1}, "points_from": ["card", "card"],
+        "matched_points": {**share, "images": 0.061},
+    }  # fmt: skip
     result = validation(against=[comparison("bf16", flips=flips), comparison("int8", flips=own)])
     table = flips_table(result)
     assert table is not None
     assert table.title.startswith("What is called otherwise than by resnet18-fp32 on CPU: ")
     assert table.rows == (
         ("BF16", "14.5%", "1.2%", "", "", "0.087"),
-        ("INT8", "14.5%", "1.2%", "10.0%", "1.2%", "0.087"),
+        ("INT8", "14.5%", "1.2%", "6.1%", "10.0%", "0.087"),
     )
     page = write_report([result], tmp_path / "report.html", title="T").read_text("utf-8")
     assert "What is called otherwise" in page

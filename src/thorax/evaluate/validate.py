@@ -327,24 +327,24 @@ def _answers(validation: Validation, findings: Sequence[str], bar: Bar) -> Answe
     engine, store = validation.engine, validation.store
     card, own = engine.artifact.card, LabelSet("own", validation.scope.findings)
     places = [own.index(name) for name in findings]
+    columns = [validation.scope.columns[place] for place in places]
+    indices = store.select("val")
+    val = _val_scores(validation, indices, bar)[:, columns] if len(indices) else None
     points, source = OperatingPoints.of(card), f"card of {card.name}"
     if points is None or (engine.simulated and card.precision is not Precision.FP11):
         points, source = None, ""
-        indices = store.select("val")
-        if len(indices):
-            columns = [validation.scope.columns[place] for place in places]
-            scores = _val_scores(validation, indices, bar)[:, columns]
-            points = OperatingPoints.fit(findings, store.labels[indices][:, columns], scores)
+        if val is not None:
+            points = OperatingPoints.fit(findings, store.labels[indices][:, columns], val)
             source = f"val split of {store.path.name}"
     name = f"{card.name} on {engine.device}"
-    return Answers(name, validation.raw[:, places], points, source)
+    return Answers(name, validation.raw[:, places], points, source, val)
 
 
 def _val_scores(
     validation: Validation, indices: npt.NDArray[np.int64], bar: Bar
 ) -> npt.NDArray[np.float32]:
     engine, store = validation.engine, validation.store
-    what = f"choosing operating points of {engine.artifact.card.name}"
+    what = f"asking {engine.artifact.card.name} for the val split"
     with bar(what, len(indices)) as advance:
         return engine.infer_many(store.images, indices, advance).probability
 

@@ -149,6 +149,7 @@ class AccuracyBudget:
                 scores,
                 OperatingPoints.fit(names, self.labels, scores),
                 f"{SPLIT} split of {self.store.path.name}",
+                scores,
             )
             for name, scores in ((self._name, self.reference.scores), ("", verdict.scores))
         )

@@ -139,17 +139,18 @@ def flips_of(rows: Sequence[tuple[str, Flips]], images: str) -> Table | None:
             "Between it and": lambda row: row[0],
             "Images": lambda row: number_text(row[1].same_points.images, ".1%"),
             "Findings": lambda row: number_text(row[1].same_points.findings, ".1%"),
+            "Images, matched": lambda row: number_text(
+                row[1].matched_points.images if row[1].matched_points else None, ".1%"
+            ),
             "Images, own": lambda row: number_text(
                 row[1].own_points.images if row[1].own_points else None, ".1%"
-            ),
-            "Findings, own": lambda row: number_text(
-                row[1].own_points.findings if row[1].own_points else None, ".1%"
             ),
             "Largest change": lambda row: number_text(row[1].largest_change, ".3f"),
         },
         note="Share of images of which a finding flips between positive and negative, and of all "
-        "pairs of image and finding, with the operating points of the first for both; own: with "
-        "those chosen for each on the val split. Largest change: of a probability.",
+        "pairs of image and finding, with the operating points of the first for both; matched: "
+        "with points that call as many of the val split positive; own: with those chosen for each. "
+        "Largest change: of a probability.",
     )
 
 

@@ -101,6 +101,9 @@ class Flips(Part):
     """Name of what the other is compared with, whose operating points `same_points` applies."""
     same_points: FlipShare
     """With the operating points of the reference for both."""
+    matched_points: FlipShare | None = None
+    """With points of the other that call as many images of the val split positive, by finding, as
+    those of the reference do; null without a val split."""
     own_points: FlipShare | None
     """With the operating points that were chosen for each; null where the other has none."""
     points_from: tuple[str, str] | None
