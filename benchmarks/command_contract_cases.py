@@ -166,6 +166,7 @@ _DATA: Final[tuple[Step, ...]] = (
         "data import folder drawn --labels drawn/labels.csv --boxes drawn/boxes.csv --size 48 "
         "--out folder.store --workers 1"
     ),
+    Case("data baseline store"),
     Case("data check store"),
     Case("data check nih"),
     Case("data check store", as_json=False),

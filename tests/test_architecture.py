@@ -68,7 +68,6 @@ UNNAMED = {
     "images": "error_codes",
     "importers": "options",
     "inference": "findings heatmap_folder ray_process",
-    "ir": "heatmap",
     "landscape": "search",
     "mo": "arguments command_line ports",
     "phantoms": "anatomy canvas chest dicom findings sampling",

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from tests.cli.command import typed
 
+from thorax.data.store import Store
+
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
 
 
@@ -90,3 +92,31 @@ def test_files_are_scored_against_each_other(
     assert "AUROC drop: AUROC of p.csv minus AUROC of q.csv, same images" in out
     assert made["against"][0]["auroc_drop"]["value"] == -0.5
     assert "not scored: 1 predictions of images without labels" in out
+
+
+def test_a_baseline_is_told_beside_a_network_to_a_person_and_a_program(
+    tiny_store: Store,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    test = tiny_store.select("test")
+    names = tiny_store.label_set.findings
+    rows = [(tiny_store.names[k], *(0.5 + tiny_store.labels[k] / 4)) for k in test]
+    table = tmp_path / "network.csv"
+    # With the columns that `classify --csv` has beside those of findings.
+    rows = [("image", *names, "positive", "warnings"), *((*row, "Mass", "") for row in rows)]
+    lines = [",".join(map(str, row)) for row in rows]
+    table.write_text("\n".join(lines) + "\n")
+    words = ("data", "baseline", tiny_store.path, "--against", table, "--samples", 100)
+    status, out, err = typed(capfd, monkeypatch, *words)
+    assert status == 0
+    assert "fitting means of 16 x 16 blocks" in err
+    assert "Network minus it" in out
+    assert max(map(len, out.split("Means and deviations")[0].splitlines())) <= 100
+    status, out, _ = typed(capfd, monkeypatch, *words, "--json")
+    made = json.loads(out)
+    assert (status, made["command"]) == (0, "data baseline")
+    assert made["network"]["mean_auroc"]["value"] == 1
+    status, _, err = typed(capfd, monkeypatch, *words[:3], "--against", tmp_path / "absent.csv")
+    assert (status, "thorax: " in err) == (3, True)

@@ -174,7 +174,44 @@ def test_a_box_around_everything_is_hit_and_one_outside_never(
     store = dataclasses.replace(tiny_store, boxes=boxes)
     made = checked(validate([compile(tiny_fp32)], store, samples=20))
     total = len(tiny_store.select("test"))
-    assert made["pointing"] == {"Mass": {"hits": rate * total, "total": total, "rate": rate}}
+    game = made["pointing"]["Mass"]
+    assert (game["hits"], game["total"], game["rate"]) == (rate * total, total, rate)
+    # A point that is always the same, and one that is drawn, do as well there as any.
+    assert (game["random_rate"], game["fixed_rate"]) == (rate, rate)
+    assert made["pointing_mean"] == {
+        "findings": 1, "rate": rate, "random_rate": rate, "fixed_rate": rate,
+    }  # fmt: skip
+
+
+def test_flips_are_those_of_the_operating_points_of_the_cards(
+    tiny_fp32: Artifact, tiny_int8: Artifact, tiny_store: Store
+) -> None:
+    made = checked(validate([compile(tiny_fp32), compile(tiny_int8)], tiny_store, split="train"))
+    flips = made["against"][0]["flips"]
+    indices = tiny_store.select("train")
+
+    def called(artifact: Artifact, points: Artifact) -> np.ndarray:
+        assert points.card.thresholds is not None
+        raw = compile(artifact).infer_many(tiny_store.images, indices).probability
+        names = list(points.card.thresholds)
+        columns = [artifact.card.labels.index(name) for name in names]
+        limits = np.array([points.card.thresholds[name] for name in names])
+        return np.asarray(calibrate(raw, points.card)[:, columns] >= limits)
+
+    before = called(tiny_fp32, tiny_fp32)
+    for after, share in (
+        (called(tiny_int8, tiny_fp32), flips["same_points"]),
+        (called(tiny_int8, tiny_int8), flips["own_points"]),
+    ):
+        assert share["images"] == pytest.approx((before != after).any(axis=1).mean())
+        assert share["findings"] == pytest.approx((before != after).mean())
+    assert flips["points_from"] == [
+        f"card of {tiny_fp32.card.name}",
+        f"card of {tiny_int8.card.name}",
+    ]
+    same = checked(validate([compile(tiny_fp32), compile(tiny_fp32)], tiny_store))
+    assert same["against"][0]["flips"]["same_points"]["images"] == 0
+    assert "flips" not in checked(validate([compile(tiny_fp32)], tiny_store))
 
 
 def test_a_difference_rests_on_as_many_resamples_as_the_table(
@@ -289,6 +326,17 @@ def test_what_runs_on_a_simulated_card_is_compared_with_fp32_on_the_cpu(
     assert (told["compute"], told["simulated"]) == ("fp11+f32", True)
     (other,) = told["against"]
     assert (other["compute"], other["simulated"]) == ("f32", False)
+    # The card of the artifact was judged in FP32: those of FP11 are chosen on the val split.
+    flips = other["flips"]
+    assert flips["reference"] == f"{tiny_fp32.card.name} on CPU"
+    assert flips["points_from"] == [
+        f"card of {tiny_fp32.card.name}",
+        f"val split of {tiny_store.path.name}",
+    ]
+    assert flips["own_points"] is not None
+    unsplit = dataclasses.replace(tiny_store, splits=("test",) * len(tiny_store))
+    bare = checked(validate(alone, unsplit, samples=100))["against"][0]["flips"]
+    assert (bare["own_points"], bare["points_from"]) == (None, None)
     given = open_engines(tiny_fp32, [tiny_int8, tiny_fp32], device)
     assert [one.device for one in given] == [device, "CPU", "CPU"]
     assert [one.device for one in open_engines(tiny_fp32, [tiny_fp32], "CPU")] == ["CPU", "CPU"]

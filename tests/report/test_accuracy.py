@@ -11,6 +11,7 @@ from thorax.report.accuracy import (
     auroc_table,
     cost_table,
     difference_table,
+    flips_table,
     validated_artifacts,
 )
 from thorax.report.page import write_report
@@ -94,3 +95,27 @@ def test_a_validation_is_followed_by_those_it_was_compared_with() -> None:
     assert validated_artifacts([first, validation("bf16")]) == [
         first, comparison("int8"), validation("bf16"),
     ]  # fmt: skip
+
+
+def test_what_flips_is_a_share_of_images_and_of_findings(tmp_path: Path) -> None:
+    assert flips_table(validation(against=(comparison("int8"),))) is None
+    share = {"images": 0.145, "findings": 0.0123, "to_positive": 9, "to_negative": 4}
+    flips = {
+        "images": 900, "findings": 14, "reference": "resnet18-fp32 on CPU", "same_points": share,
+        "own_points": None, "points_from": None, "by_finding": {"Mass": 0.01},
+        "largest_change": 0.0871,
+    }  # fmt: skip
+    own = {
+        **flips, "own_points": {**share, "images": 0.1}, "points_from": ["card", "card"],
+        "matched_points": {**share, "images": 0.061},
+    }  # fmt: skip
+    result = validation(against=[comparison("bf16", flips=flips), comparison("int8", flips=own)])
+    table = flips_table(result)
+    assert table is not None
+    assert table.title.startswith("What is called otherwise than by resnet18-fp32 on CPU: ")
+    assert table.rows == (
+        ("BF16", "14.5%", "1.2%", "", "", "0.087"),
+        ("INT8", "14.5%", "1.2%", "6.1%", "10.0%", "0.087"),
+    )
+    page = write_report([result], tmp_path / "report.html", title="T").read_text("utf-8")
+    assert "What is called otherwise" in page

@@ -21,7 +21,7 @@ COMMANDS: Final = {
         "demo:demo_app",
         "Phantoms -> train -> fp32, bf16, int8 -> validate -> classify -> benchmark -> report.",
     ),
-    "data": ("data:data_app", "Import radiographs into a store, and check it."),
+    "data": ("data:data_app", "Import radiographs into a store, check it, say how easy it is."),
     "verify": (
         "verify:verify_app",
         "Read everything of a path and compare it with its digests. Exit status 3 or 4 on damage.",

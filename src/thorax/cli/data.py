@@ -14,6 +14,7 @@ from thorax.cli.options import (
     Findings,
     Json,
     Out,
+    Samples,
     Size,
     StorePath,
     Uncertain,
@@ -28,7 +29,9 @@ from thorax.errors import printable
 if TYPE_CHECKING:
     from thorax.data.samples import ReadOptions, Source
 
-data_app = typer.Typer(no_args_is_help=True, help="Import radiographs into a store, and check it.")
+data_app = typer.Typer(
+    no_args_is_help=True, help="Import radiographs into a store, check it, say how easy it is."
+)
 import_app = typer.Typer(no_args_is_help=True, help="Decode a source of radiographs once.")
 data_app.add_typer(import_app, name="import")
 phantom_app = typer.Typer()
@@ -348,6 +351,36 @@ def data_check(store: StorePath, json: Json = False) -> None:
         result = check(opened, on_progress=tell)
     console.answer(result, json, lambda: check_tables(result))
     result.require_clean()
+
+
+@data_app.command(
+    "baseline",
+    epilog="Example:  thorax data baseline nih.store --against predictions.csv",
+)
+def data_baseline(
+    store: StorePath,
+    against: Annotated[
+        Path | None,
+        Option(help="A network: predictions of the test split as CSV, or JSON of validate."),
+    ] = None,
+    samples: Samples = 1000,
+    json: Json = False,
+) -> None:
+    """How easy is this task? AUROC of regressions on simple features, beside a network's."""
+    from thorax.data.store import open_store
+    from thorax.evaluate.baselines import baselines
+    from thorax.report.baselines import baseline_tables, unscored_lines
+
+    result = baselines(
+        open_store(store),
+        against=against,
+        samples=samples,
+        say=console.say,
+        bar=console.counting,
+    )
+    console.answer(
+        result, json, lambda: baseline_tables(result), *result.verdict, *unscored_lines(result)
+    )
 
 
 @phantom_app.command(epilog="Example:  thorax phantom phantoms --count 2000 --size 256 --seed 1")

@@ -18,6 +18,7 @@ from thorax.data.store import Store, open_store
 from thorax.devices.core import supports
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import UsageError
+from thorax.evaluate.baselines import baselines
 from thorax.evaluate.validate import validate_each
 from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
@@ -106,6 +107,7 @@ def make(out: Path, *, seed: int = 0) -> Demo:
         artifacts = _compile(out, data, keep)
     with _stage("4. validate on the test split"):
         auroc = _validate(artifacts, data, keep)
+        _compare_with_baselines(data, out, keep)
     with _stage("5. classify"):
         examples = _examples(out, data)
         answers = classify(
@@ -194,6 +196,13 @@ def _validate(
         means[precision] = result.mean_auroc or math.nan
         console.say(f"   {precision}: mean AUROC {means[precision]:.4f}, {result.split} split")
     return means
+
+
+def _compare_with_baselines(data: Store, out: Path, keep: _Keep) -> None:
+    """Say how far simple features go, beside the network in FP32."""
+    result = baselines(data, against=out / "results" / f"validate-{Precision.FP32}.json")
+    keep("data-baseline", result)
+    console.say(f"   {result.verdict[0]}")
 
 
 def _examples(out: Path, data: Store) -> Path:

@@ -14,6 +14,7 @@ from thorax.cli.options import (
     Extensions,
     Json,
     Model,
+    Samples,
     StorePath,
     Uncertain,
     one_by_one,
@@ -36,9 +37,7 @@ class ValidationOptions:
     speed: Annotated[
         bool, Option("--speed/--no-speed", help="With --against, also time all of them in turns.")
     ] = True
-    samples: Annotated[
-        int, Option(min=100, max=1_000_000, help="Bootstrap resamples of patients.")
-    ] = 1000
+    samples: Samples = 1000
     extension: Extensions = None
 
 
@@ -74,6 +73,7 @@ def validate(
         json,
         lambda: [
             accuracy.cost_table(result),
+            accuracy.flips_table(result),
             modelled_table(accuracy.validated_artifacts([result])),
             accuracy.auroc_table([result]),
             accuracy.difference_table(result),
@@ -98,9 +98,7 @@ class ScoreOptions:
     subset: Annotated[str, Option(help="With --split: which part to score.")] = "test"
     uncertain: Uncertain = "ignore"
     blank: Blank = None
-    samples: Annotated[
-        int, Option(min=100, max=1_000_000, help="Bootstrap resamples of patients.")
-    ] = 1000
+    samples: Samples = 1000
 
 
 @evaluate_app.command(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
 
 import typer
 from typer import Argument, Option
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from thorax.ir.classifier import Description
     from thorax.ir.open import OpenedModel
     from thorax.labels import LabelSet
-    from thorax.quantization.optimize import Wanted
+    from thorax.quantization.optimize import OptimizeOptions, Wanted
     from thorax.report.table import Table
 
 optimize_app = typer.Typer()
@@ -117,6 +117,24 @@ class Target:
         str,
         device_option(help="Judges and times what is tried; fp11 on a card only."),
     ] = "CPU"
+    heatmap: Annotated[
+        str,
+        Option(
+            help="cam; fine: twice the resolution, more work; relative: above the mean map of "
+            "the train split."
+        ),
+    ] = "cam"
+
+    def options(self) -> "OptimizeOptions":
+        """Return what a precision may cost, and the rest, as values."""
+        from thorax.quantization.optimize import Maps, OptimizeOptions
+
+        return OptimizeOptions(
+            max_auroc_drop=self.max_auroc_drop,
+            keep=() if self.keep is None else _names(self.keep),
+            device=self.device,
+            heatmap=one_of("--heatmap", self.heatmap, get_args(Maps)),
+        )
 
 
 @dataclass(frozen=True)
@@ -176,22 +194,16 @@ def optimize(
     from thorax.data.store import open_store
     from thorax.devices.core import simulates
     from thorax.quantization.accuracy_budget import OnProgress
-    from thorax.quantization.optimize import OptimizeOptions
     from thorax.quantization.optimize import optimize as convert
-    from thorax.report.optimize import artifact_table, drop_table, tried_table
+    from thorax.report.optimize import optimize_tables
 
-    keep = target.keep
     result = convert(
         source,
         out,
         _wanted(target.precision),
         store=None if target.data is None else open_store(target.data),
         description=origin.description(),
-        options=OptimizeOptions(
-            max_auroc_drop=target.max_auroc_drop,
-            keep=() if keep is None else _names(keep),
-            device=target.device,
-        ),
+        options=target.options(),
         on_progress=OnProgress(console.say, console.counting),
     ).result
     device = target.device
@@ -200,7 +212,7 @@ def optimize(
     console.answer(
         result,
         json,
-        lambda: [artifact_table([result]), drop_table(result), tried_table([result])],
+        lambda: optimize_tables(result),
         f"next: thorax classify {out} IMAGE..." + (f" -d {device}" * (device != "CPU")),
     )
 

@@ -54,6 +54,9 @@ Findings = Annotated[
     ),
 ]
 Views = Annotated[str, Option(help="Views to take: frontal (PA, AP, or not said) or all.")]
+Samples = Annotated[
+    int, Option("--samples", min=100, max=1_000_000, help="Bootstrap resamples of patients.")
+]
 Workers = Annotated[int | None, Option(min=1, help="Decoding threads; default: one a processor.")]
 
 

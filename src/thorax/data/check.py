@@ -20,7 +20,7 @@ def check(store: Store, *, on_progress: Callable[[int, int], None] | None = None
     Raises:
         DataError: `store-damaged` when the pixels are not those that were written.
     """
-    leaks, duplicates = _leaks(store), _duplicates(store)
+    leaks, duplicates = patients_across_splits(store), _duplicates(store)
     near_duplicates = _near_duplicates(store, on_progress)
     return CheckResult(
         clean=not leaks and not any(group.across for group in (*duplicates, *near_duplicates)),
@@ -38,7 +38,8 @@ def check(store: Store, *, on_progress: Callable[[int, int], None] | None = None
     )
 
 
-def _leaks(store: Store) -> tuple[Leak, ...]:
+def patients_across_splits(store: Store) -> tuple[Leak, ...]:
+    """Return the patients that are in more than one split."""
     by_patient: dict[str, set[str]] = {}
     for patient, split in zip(store.patients, store.splits, strict=True):
         by_patient.setdefault(patient, set()).add(split)

@@ -18,8 +18,9 @@ from thorax.devices.engine import Engine, Outputs
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError, UsageError
+from thorax.evaluate import pointing
 from thorax.evaluate.score import tabulate
-from thorax.inference.heatmap_picture import peak
+from thorax.inference.operating_points import Answers, OperatingPoints, flips
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
 from thorax.results.accuracy import (
@@ -38,7 +39,8 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 MeasuredT = TypeVar("MeasuredT", bound=Measured)
 
 
-def _silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+def silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Show nothing."""
     return nullcontext(lambda count: None)
 
 
@@ -96,9 +98,9 @@ class Validation:
     `indices`, int64 [N], are the images of the split that the engine was asked. `scope` has the K
     findings that it answers and the store labels, in the engine's order, and what only one of them
     has; labels are int8 [N,K], 1 / 0 / -1, and probabilities float64 [N,K], calibrated where the
-    card says how. The score is AUROC with patient-bootstrap intervals, calibration error and
-    curves, with so many resamples of patients; `pointing` are hits of the heat-map peak in lesion
-    boxes, by finding; empty without heat maps.
+    card says how; `raw` are those before, float32 [N,K]. The score is AUROC with patient-bootstrap
+    intervals, calibration error and curves, with so many resamples of patients; `pointing` are hits
+    of the heat-map peak in lesion boxes, by finding; empty without heat maps.
     """
 
     engine: Engine
@@ -108,6 +110,7 @@ class Validation:
     scope: Scope
     labels: npt.NDArray[np.int8]
     probability: npt.NDArray[np.float64]
+    raw: npt.NDArray[np.float32]
     score: Score
     pointing: dict[str, Pointing]
     samples: int
@@ -141,7 +144,7 @@ def validate(
     samples: int = 1000,
     timed: bool = False,
     say: Callable[[str], None] = lambda text: None,
-    bar: Bar = _silent,
+    bar: Bar = silent,
 ) -> ValidationResult:
     """Validate an engine, the first, on a split of a store, and compare the others with it.
 
@@ -161,7 +164,7 @@ def validate(
     if timed:
         say(f"timing {len(engines)} artifacts in turns on {engines[0].device}")
         speeds = side_by_side(engines)
-    return validation_result(first, others, speeds)
+    return validation_result(first, others, speeds, bar=bar)
 
 
 def validate_each(engines: Iterable[Engine], store: Store) -> Iterator[ValidationResult]:
@@ -184,7 +187,7 @@ def score_split(
     split: str = "test",
     samples: int = 1000,
     others: Sequence[LabelSet] = (),
-    bar: Bar = _silent,
+    bar: Bar = silent,
 ) -> Validation:
     """Run a split of a store through an engine and score it, with so many resamples of patients.
 
@@ -212,6 +215,7 @@ def score_split(
         scope=scope,
         labels=labels,
         probability=probability,
+        raw=outputs.probability[:, columns],
         score=tabulate(
             scope.findings,
             labels,
@@ -230,26 +234,21 @@ def _pointing(
     grid = engine.artifact.card.heatmap
     if outputs.heatmap is None or grid is None:
         return {}
-    games = {}
-    for column, name in zip(scope.columns, scope.findings, strict=True):
-        peaks, boxes = [], []
-        for row, index in enumerate(indices):
-            lesions = [box for box in store.boxes[index] if box.finding == name]
-            if lesions:
-                peaks.append(peak(outputs.heatmap[row, column], grid))
-                boxes.append([(box.x, box.y, box.width, box.height) for box in lesions])
-        if peaks:
-            games[name] = metrics.pointing_game(peaks, boxes)
-    return games
+    maps = outputs.heatmap[:, list(scope.columns)]
+    return pointing.point(maps, grid, store, indices, scope.findings)
 
 
 def validation_result(
-    validation: Validation, against: Sequence[Validation] = (), speeds: Sequence[Speed] = ()
+    validation: Validation,
+    against: Sequence[Validation] = (),
+    speeds: Sequence[Speed] = (),
+    *,
+    bar: Bar = silent,
 ) -> ValidationResult:
     """Return the result of a validation.
 
-    Others, on the same images, get their paired difference from the model; speeds are of the model
-    and the others in that order, or none.
+    Others, on the same images, get their paired difference from the model, and what they call
+    otherwise; speeds are of the model and the others in that order, or none.
     """
     engine = validation.engine
     result = ValidationResult(
@@ -266,10 +265,20 @@ def validation_result(
         unanswered=validation.scope.unanswered,
         uncompared=validation.scope.uncompared,
     )
+    if mean := pointing.mean_of(validation.pointing):
+        result = result.model_copy(update={"pointing_mean": mean})
     others = tuple(
         _timed(_compare(validation, other), speeds[number : number + 1])
         for number, other in enumerate(against, 1)
     )
+    if others:
+        answers = [
+            _answers(each, validation.scope.findings, bar) for each in (validation, *against)
+        ]
+        others = tuple(
+            _with_flips(other, answers[0], each, turned=engine.simulated and not other.simulated)
+            for other, each in zip(others, answers[1:], strict=True)
+        )
     result = _timed(result, speeds[:1])
     return result.model_copy(update={"against": others}) if others else result
 
@@ -310,3 +319,47 @@ def _compare(validation: Validation, other: Validation) -> Comparison:
         auroc_drop=mean.negated(),
         auroc_drop_by_finding={name: bounds.negated() for name, bounds in by_finding.items()},
     )
+
+
+def _answers(validation: Validation, findings: Sequence[str], bar: Bar) -> Answers:
+    """Return what an engine answered on these findings, with its operating points.
+
+    Those of the card, where it was judged in what the engine computes in. A simulated card computes
+    in another format than the artifact was judged in, and an artifact may have none: then they are
+    chosen on the val split of the store, if it has one, by what the engine answers.
+    """
+    engine, store = validation.engine, validation.store
+    card, own = engine.artifact.card, LabelSet("own", validation.scope.findings)
+    places = [own.index(name) for name in findings]
+    columns = [validation.scope.columns[place] for place in places]
+    indices = store.select("val")
+    val = _val_scores(validation, indices, bar)[:, columns] if len(indices) else None
+    points, source = OperatingPoints.of(card), f"card of {card.name}"
+    if points is None or (engine.simulated and card.precision is not Precision.FP11):
+        points, source = None, ""
+        if val is not None:
+            points = OperatingPoints.fit(findings, store.labels[indices][:, columns], val)
+            source = f"val split of {store.path.name}"
+    name = f"{card.name} on {engine.device}"
+    return Answers(name, validation.raw[:, places], points, source, val)
+
+
+def _val_scores(
+    validation: Validation, indices: npt.NDArray[np.int64], bar: Bar
+) -> npt.NDArray[np.float32]:
+    engine, store = validation.engine, validation.store
+    what = f"asking {engine.artifact.card.name} for the val split"
+    with bar(what, len(indices)) as advance:
+        return engine.infer_many(store.images, indices, advance).probability
+
+
+def _with_flips(
+    comparison: Comparison, model: Answers, other: Answers, *, turned: bool
+) -> Comparison:
+    """Return a comparison with what the two call otherwise.
+
+    The reference is the model; `turned`, of a model on a simulated card, what runs off it.
+    """
+    pair = (other, model) if turned else (model, other)
+    found = flips(list(comparison.difference), *pair)
+    return comparison if found is None else comparison.model_copy(update={"flips": found})

@@ -13,7 +13,7 @@ from thorax.errors import ModelError
 from thorax.ir.layouts import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 
 _RESHAPES: Final = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
-_POINTWISE: Final = (
+POINTWISE: Final = (
     "Relu", "PRelu", "Clamp", "Add", "Multiply", "Subtract", "Divide", "BatchNormInference",
     "FakeQuantize", "Convert", "Concat", "HSwish", "Swish", "Sigmoid", "HSigmoid", "Elu", "Selu",
     "Gelu", "Mish", "SoftPlus", "Tanh", "Exp", "Power", "Sqrt", "Abs", "Negative", "Maximum",
@@ -25,11 +25,15 @@ _Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A global-average-pool + linear head: features [N,D,h,w], weight float32 [K,D], bias [K]."""
+    """A global-average-pool + linear head: features [N,D,h,w], weight float32 [K,D], bias [K].
+
+    Of `fine` features every second cell is averaged, see `thorax.ir.atrous`.
+    """
 
     features: ov.Output
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
+    fine: bool = False
 
 
 def constant(output: ov.Output) -> npt.NDArray[np.float32] | None:
@@ -76,7 +80,8 @@ def find_logits(model: ov.Model) -> tuple[ov.Output, Activation | None]:
     return answer, None
 
 
-def _sizes(value: ov.Output) -> list[int]:
+def lengths(value: ov.Output) -> list[int]:
+    """Return the lengths of all axes; nothing where one is open."""
     shape = value.get_partial_shape()
     return [axis.get_length() for axis in shape] if shape.is_static else []
 
@@ -85,7 +90,7 @@ def _moves_nothing(node: ov.Node) -> bool:
     """Return whether a Transpose leaves values in their order: all but one axis are 1."""
     if node.get_type_name() != "Transpose":
         return False
-    sizes = _sizes(node.input_value(0))
+    sizes = lengths(node.input_value(0))
     return bool(sizes) and sum(size > 1 for size in sizes) <= 1
 
 
@@ -157,7 +162,7 @@ def softmax_input(node: ov.Node) -> ov.Output | None:
         return None
     if grown.get_node().get_type_name() != "Exp" or total.get_node().get_type_name() != "ReduceSum":
         return None
-    axes, sizes = constant(total.get_node().input_value(1)), _sizes(grown)
+    axes, sizes = constant(total.get_node().input_value(1)), lengths(grown)
     if total.get_node().input_value(0) != grown or axes is None or not sizes or axes.size != 1:
         return None
     if sizes[int(axes.ravel()[0])] != np.prod(sizes[1:]):
@@ -178,7 +183,7 @@ def find_head(logits: ov.Output) -> Head | None:
     has the head in front of the average, which changes places with it (Lin et al., ICLR 2014,
     section 3.2).
     """
-    sizes = _sizes(logits)
+    sizes = lengths(logits)
     if not sizes or (len(sizes) > 1 and sizes[0] != 1):
         return None
     count = int(np.prod(sizes))
@@ -212,12 +217,12 @@ class _Step:
 def _back(node: ov.Node, matrix: _Matrix) -> _Step | None:
     """Return the input of a layer in terms of which the logits are linear too, if they are."""
     kind, none = node.get_type_name(), np.zeros(len(matrix))
-    if not _sizes(node.output(0)):
+    if not lengths(node.output(0)):
         return None
     if kind in _RESHAPES:
         return _Step(node.input_value(0), matrix, none)
     if kind == "Transpose":
-        order, sizes = constant(node.input_value(1)), _sizes(node.input_value(0))
+        order, sizes = constant(node.input_value(1)), lengths(node.input_value(0))
         if order is None or not sizes:
             return None
         places = np.arange(np.prod(sizes)).reshape(sizes).transpose(order.astype(int)).ravel()
@@ -228,7 +233,7 @@ def _back(node: ov.Node, matrix: _Matrix) -> _Step | None:
         return _arithmetic(node, matrix)
     if kind == "MatMul":
         return _product(node, matrix)
-    if kind == "Convolution" and np.prod(_sizes(node.input_value(0))[2:]) == 1:
+    if kind == "Convolution" and np.prod(lengths(node.input_value(0))[2:]) == 1:
         kernel = constant(node.input_value(1))
         if kernel is not None and kernel.size == len(kernel) * len(kernel[0]):
             return _Step(node.input_value(0), matrix @ kernel[:, :, 0, 0], none, linear=True)
@@ -236,10 +241,10 @@ def _back(node: ov.Node, matrix: _Matrix) -> _Step | None:
 
 
 def _arithmetic(node: ov.Node, matrix: _Matrix) -> _Step | None:
-    kind, sizes = node.get_type_name(), _sizes(node.output(0))
+    kind, sizes = node.get_type_name(), lengths(node.output(0))
     for data, other in ((0, 1), (1, 0)):
         values, value = constant(node.input_value(other)), node.input_value(data)
-        if values is None or _sizes(value) != sizes:
+        if values is None or lengths(value) != sizes:
             continue
         numbers = np.broadcast_to(values, sizes).ravel().astype(np.float64)
         none = np.zeros(len(matrix))
@@ -261,7 +266,7 @@ def _product(node: ov.Node, matrix: _Matrix) -> _Step | None:
     attributes = node.get_attributes()
     for data, other in ((0, 1), (1, 0)):
         weight, value = constant(node.input_value(other)), node.input_value(data)
-        sizes = _sizes(value)
+        sizes = lengths(value)
         if weight is None or weight.ndim < 2 or weight.size != np.prod(weight.shape[-2:]):
             continue
         plain: _Matrix = weight.reshape(weight.shape[-2:]).astype(np.float64)
@@ -278,7 +283,7 @@ def _product(node: ov.Node, matrix: _Matrix) -> _Step | None:
 
 def _axes(node: ov.Node) -> list[int]:
     axes = constant(node.input_value(1))
-    rank = len(_sizes(node.input_value(0)))
+    rank = len(lengths(node.input_value(0)))
     return [] if axes is None or not rank else sorted(int(axis) % rank for axis in axes.ravel())
 
 
@@ -288,9 +293,9 @@ def _pooled(value: ov.Output) -> tuple[ov.Output, float] | None:
     kind = node.get_type_name()
     if kind not in ("ReduceMean", "ReduceSum", "AvgPool", "AdaptiveAvgPool"):
         return None
-    given, sizes = node.input_value(0), _sizes(node.input_value(0))
+    given, sizes = node.input_value(0), lengths(node.input_value(0))
     if kind in ("AvgPool", "AdaptiveAvgPool"):
-        if len(sizes) != 4 or _sizes(node.output(0))[2:] != [1, 1]:
+        if len(sizes) != 4 or lengths(node.output(0))[2:] != [1, 1]:
             return None
         if kind == "AvgPool":
             attributes = node.get_attributes()
@@ -307,10 +312,10 @@ def _pooled(value: ov.Output) -> tuple[ov.Output, float] | None:
     # Width first, then height; or both as one axis.
     if axes == [2] and before.get_type_name() == kind and _axes(before) == [3]:
         inner = before.input_value(0)
-        return inner, factor * (_sizes(inner)[3] if kind == "ReduceSum" else 1)
+        return inner, factor * (lengths(inner)[3] if kind == "ReduceSum" else 1)
     if len(sizes) == 3 and axes == [2] and before.get_type_name() == "Reshape":
         inner = before.input_value(0)
-        if len(_sizes(inner)) == 4 and _sizes(inner)[:2] == sizes[:2]:
+        if len(lengths(inner)) == 4 and lengths(inner)[:2] == sizes[:2]:
             return inner, factor
     return None
 
@@ -369,7 +374,7 @@ def heatmap_grid(features: ov.Output) -> HeatmapGrid | None:
     the graph has a layer whose geometry is not of this kind.
     """
     by_name: dict[str, _Field | None] = {}
-    needed = _ancestors(features.get_node())
+    needed = ancestors(features.get_node())
     for node in reversed(needed):
         by_name[node.get_friendly_name()] = _field(node, by_name)
     last = by_name[features.get_node().get_friendly_name()]
@@ -378,7 +383,7 @@ def heatmap_grid(features: ov.Output) -> HeatmapGrid | None:
     return HeatmapGrid(stride=last.step, offset=(last.low + last.high) / 2)
 
 
-def _ancestors(last: ov.Node) -> list[ov.Node]:
+def ancestors(last: ov.Node) -> list[ov.Node]:
     """Return a node and all that it is computed of but constants, each before its inputs."""
     order: list[ov.Node] = []
     done: set[str] = set()
@@ -406,16 +411,16 @@ def _field(node: ov.Node, by_name: dict[str, _Field | None]) -> _Field | None:
         shape = node.get_output_partial_shape(0)
         return _Field(0, 0, 1, 2) if len(shape) == 4 else None
     sources = _sources(node)
-    if kind in _POINTWISE:
+    if kind in POINTWISE:
         # A gate of one number a channel weighs cells, it does not place them.
-        gates = [value for value in sources if _sizes(value)[2:] == [1, 1]]
+        gates = [value for value in sources if lengths(value)[2:] == [1, 1]]
         sources = [value for value in sources if value not in gates] or sources
     fields = [by_name[value.get_node().get_friendly_name()] for value in sources]
     if not fields or any(field is None for field in fields):
         return None
     paths = [field for field in fields if field is not None]
     first = paths[0]
-    if kind in _POINTWISE:
+    if kind in POINTWISE:
         if any((each.step, each.height) != (first.step, first.height) for each in paths):
             return None
         low, high = min(each.low for each in paths), max(each.high for each in paths)

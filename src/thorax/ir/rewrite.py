@@ -9,6 +9,7 @@ import openvino.opset13 as ops
 
 from thorax.artifact import Activation, Card
 from thorax.devices.engine import EMBEDDING, HEATMAP, INPUT, PROBABILITY
+from thorax.ir.atrous import every_second
 from thorax.ir.head import Head
 from thorax.ir.heatmap import class_activation_map
 from thorax.ir.stem import fold_grey_stem
@@ -99,7 +100,8 @@ def expose_outputs(
         rows = len(sizes) == 2
         scores = logits if rows else ops.reshape(logits, ops.constant(flat), False).output(0)
     else:
-        pooled = ops.reduce_mean(head.features, ops.constant(np.array([2, 3])), keep_dims=False)
+        averaged = every_second(head.features) if head.fine else head.features
+        pooled = ops.reduce_mean(averaged, ops.constant(np.array([2, 3])), keep_dims=False)
         _name(pooled, EMBEDDING)
         linear = ops.matmul(pooled, ops.constant(head.weight), False, True)
         linear.set_friendly_name("head/linear")
@@ -121,6 +123,8 @@ def expose_outputs(
     rewritten = ov.Model(
         [ops.result(probability), *results], model.get_parameters(), model.get_friendly_name()
     )
+    # Layers that were made anew before others know the shapes of those that they replaced.
+    rewritten.validate_nodes_and_infer_types()
     # A copy, because the head that was left still hangs on the features.
     return rewritten.clone()
 

@@ -15,7 +15,9 @@ from thorax.data.store import Store
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.placement import Numerics
 from thorax.errors import DataError, UsageError
+from thorax.inference.operating_points import Answers, OperatingPoints, flips
 from thorax.metrics import Interval, Intervals
+from thorax.results.accuracy import Flips
 
 Scores = npt.NDArray[np.float32]
 
@@ -80,6 +82,7 @@ class AccuracyBudget:
         """
         self.store, self.max_drop, self.device, self._samples = store, max_drop, device, samples
         self._on_progress = on_progress or OnProgress()
+        self._name = fp32.card.precision.upper()
         self.indices = store.select(SPLIT)
         if not len(self.indices):
             raise DataError("split-empty", f"{store.path} has no images in its {SPLIT} split")
@@ -132,6 +135,26 @@ class AccuracyBudget:
             samples=self._samples,
         )
 
+    def flips(self, verdict: Verdict, names: tuple[str, ...]) -> Flips | None:
+        """Return what an artifact calls otherwise than FP32; None of FP32 itself.
+
+        Operating points of both are chosen on the images that are counted, names are of the K
+        findings.
+        """
+        if verdict is self.reference:
+            return None
+        reference, other = (
+            Answers(
+                name,
+                scores,
+                OperatingPoints.fit(names, self.labels, scores),
+                f"{SPLIT} split of {self.store.path.name}",
+                scores,
+            )
+            for name, scores in ((self._name, self.reference.scores), ("", verdict.scores))
+        )
+        return flips(names, reference, other)
+
 
 def check_budget(budget: float | None) -> None:
     """Refuse a budget that nothing can keep or break.
@@ -168,6 +191,7 @@ def measured(
     """Return the card's accuracy, AUROC drop, calibration and thresholds, if it was judged."""
     if budget is None or verdict is None:
         return {}
+    points = OperatingPoints.fit(names, budget.labels, verdict.scores)
     return {
         "accuracy": Accuracy(
             store=budget.store.path.name,
@@ -180,30 +204,9 @@ def measured(
             },
         ),
         "auroc_drop": verdict.drop,
-        **operating_points(names, budget.labels, verdict.scores),
+        "calibration": dict(points.calibration),
+        "thresholds": dict(points.thresholds),
     }
-
-
-def operating_points(
-    names: tuple[str, ...], labels: npt.NDArray[np.int8], scores: npt.NDArray[np.float32]
-) -> dict[str, Any]:
-    """Return `calibration` and `thresholds` of each finding that has both classes.
-
-    Labels are int8 [N,K], scores float32 [N,K], probabilities.
-    """
-    calibration, thresholds = {}, {}
-    for column, name in enumerate(names):
-        labelled = labels[:, column] >= 0
-        truth, score = labels[labelled, column], scores[labelled, column].astype(np.float64)
-        if not 0 < truth.sum() < len(truth):
-            continue
-        platt = metrics.fit_platt(truth, score)
-        if not platt.slope > 0:
-            # Too few images: a falling curve would turn the ranking around.
-            platt = metrics.Platt(1.0, 0.0)
-        calibration[name] = platt
-        thresholds[name] = metrics.youden_threshold(truth, platt.apply(score))
-    return {"calibration": calibration, "thresholds": thresholds}
 
 
 def bounds(interval: Interval) -> tuple[float, float] | None:

@@ -4,10 +4,12 @@ import difflib
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 import openvino as ov
 
 from thorax import artifact
@@ -18,11 +20,14 @@ from thorax.data.store import Store
 from thorax.devices.core import physical_devices, takes
 from thorax.devices.engine import HEATMAP
 from thorax.devices.extensions import custom_layers
-from thorax.errors import DataError, UsageError
+from thorax.devices.graph import compile_graph
+from thorax.errors import DataError, ModelError, UsageError
 from thorax.images.preprocess import InputSpec
 from thorax.ir import rewrite
+from thorax.ir.atrous import without_last_stride
 from thorax.ir.classifier import Classifier, Description, open_classifier
 from thorax.ir.head import find_head, find_logits, heatmap_grid
+from thorax.ir.heatmap import subtract
 from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, check_budget, measured
 from thorax.quantization.candidates import CandidateBuilder, block_of
 from thorax.quantization.choose import Choice, Chooser
@@ -31,6 +36,13 @@ from thorax.results.optimize import GraphRewrite, OptimizeResult
 from thorax.results.shared import Interval
 
 Wanted = Precision | Literal["auto"]
+
+Maps = Literal["cam", "fine", "relative"]
+"""Heat maps of the last features as they are; of twice as many, see `thorax.ir.atrous`; or what is
+above the mean map of the train split, see `thorax.ir.heatmap.subtract`."""
+
+_TYPICAL: Final = 500
+"""Images of the train split that a mean map is of, evenly spaced."""
 
 AUTO: Final = "auto"
 """In place of a precision: the fastest of the device that keeps the budget."""
@@ -45,12 +57,14 @@ class OptimizeOptions:
 
     `max_auroc_drop` is the budget of the mean AUROC on the val split; None lets a precision that
     was named cost what it does, and means `AUTO_BUDGET` to "auto". INT8 leaves the layers to `keep`
-    in floating point whatever else; candidates are judged and timed on `device`.
+    in floating point whatever else; candidates are judged and timed on `device`. `heatmap` is
+    what its maps are.
     """
 
     max_auroc_drop: float | None = None
     keep: tuple[str, ...] = ()
     device: str = "CPU"
+    heatmap: Maps = "cam"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +102,20 @@ def optimize(
     max_drop = options.max_auroc_drop
     if precision == AUTO and max_drop is None:
         max_drop = AUTO_BUDGET
-    _check(precision, store, max_drop, options.keep)
+    _check(precision, store, max_drop, options)
     _check_place(source, out)
     _check_judge(precision, store, options.device)
     classifier, model, card, rewritten = _prepared(
-        source, description or Description(), options.keep, on_progress
+        source, description or Description(), options, on_progress
     )
     if classifier.quantized:
         precision = _as_quantized(precision, source, on_progress)
     unlabelled: tuple[str, ...] = ()
     if store is not None:
-        answers = card.labels_as_set()
-        unlabelled = answers.overlap(store.label_set).alone
-        store = store.relabelled(card.input.side, answers)
-        if unlabelled:
-            on_progress.say(
-                f"judged without {', '.join(unlabelled)}: the store has no labels of it"
-            )
+        store, unlabelled = _relabelled(store, card, on_progress)
+    if options.heatmap == "relative" and store is not None:
+        on_progress.say("averaging heat maps of the train split")
+        subtract(model, _mean_map(model, store))
     with artifact.new_folder(out) as staging:
         # Candidates are written where the artifact will be: the chosen one need not be copied.
         folder = staging / "candidates"
@@ -118,13 +129,16 @@ def optimize(
             _save(choice, budget, staging)
     optimized = artifact.load(out)
     result = _result(optimized, choice, rewritten, max_drop)
+    if budget is not None and choice.verdict is not None:
+        flips = budget.flips(choice.verdict, optimized.card.labels)
+        result = result.model_copy(update={"flips": flips} if flips else {})
     return Optimized(optimized, result.model_copy(update={"unlabelled": unlabelled}))
 
 
 def _prepared(
     source: Path,
     description: Description,
-    keep: Sequence[str],
+    options: OptimizeOptions,
     on_progress: OnProgress,
 ) -> tuple[Classifier, ov.Model, Card, GraphRewrite]:
     on_progress.say("reading the model")
@@ -135,15 +149,25 @@ def _prepared(
         on_progress.say("its answers are probabilities already: no logits")
     if note := classifier.provenance.get("note"):
         on_progress.say(str(note))
-    model, card, rewritten = _rewrite(classifier)
+    model, card, rewritten = _rewrite(classifier, options.heatmap)
     on_progress.say(rewrite.line(rewritten))
-    _check_layers(model, keep)
+    _check_layers(model, options.keep)
     on_progress.say("comparing with the source")
     difference = largest_difference(
         model, classifier.reference, mean=classifier.mean, std=classifier.std
     )
     require_equal(difference, tolerance=classifier.tolerance, what=f"fp32 graph of {source.name}")
     return classifier, model, card, rewritten
+
+
+def _relabelled(store: Store, card: Card, on_progress: OnProgress) -> tuple[Store, tuple[str, ...]]:
+    """Return the store with the labels of a model, and which of those it lacks."""
+    answers = card.labels_as_set()
+    unlabelled = answers.overlap(store.label_set).alone
+    relabelled = store.relabelled(card.input.side, answers)
+    if unlabelled:
+        on_progress.say(f"judged without {', '.join(unlabelled)}: the store has no labels of it")
+    return relabelled, unlabelled
 
 
 def _as_quantized(precision: Wanted, source: Path, on_progress: OnProgress) -> Precision:
@@ -196,9 +220,14 @@ def _result(
 
 
 def _check(
-    precision: Wanted, store: Store | None, max_drop: float | None, keep: Sequence[str]
+    precision: Wanted, store: Store | None, max_drop: float | None, options: OptimizeOptions
 ) -> None:
     check_budget(max_drop)
+    if store is None and options.heatmap == "relative":
+        raise UsageError(
+            "heatmap-data",
+            "--heatmap relative is to what maps look like on a train split; give --data",
+        )
     if store is None and precision == Precision.INT8:
         raise UsageError(
             "calibration-missing", "int8 is calibrated on radiographs; give a store with --data"
@@ -208,7 +237,7 @@ def _check(
             "auroc-budget-data",
             "what a precision costs in AUROC is judged on radiographs; give a store with --data",
         )
-    if keep and precision not in (Precision.INT8, AUTO):
+    if options.keep and precision not in (Precision.INT8, AUTO):
         raise UsageError(
             "keep-precision",
             f"--keep names layers that int8 leaves in floating point, but --precision is "
@@ -269,9 +298,28 @@ def _budget(
         return None
 
 
-def _rewrite(source: Classifier) -> tuple[ov.Model, Card, GraphRewrite]:
+def _mean_map(model: ov.Model, store: Store) -> npt.NDArray[np.float32]:
+    """Return the mean heat map of images of the train split, float32 [K,h,w]."""
+    train = store.select("train")
+    if not len(train):
+        raise UsageError(
+            "heatmap-data", "--heatmap relative is to the train split, and the store has none"
+        )
+    compiled = compile_graph(model, "CPU", hint="latency")
+    chosen = train[np.linspace(0, len(train) - 1, min(_TYPICAL, len(train))).astype(np.int64)]
+    maps = [compiled(store.images[index][None, None])[HEATMAP][0].copy() for index in chosen]
+    return np.asarray(np.mean(maps, axis=0), np.float32)
+
+
+def _rewrite(source: Classifier, maps: Maps) -> tuple[ov.Model, Card, GraphRewrite]:
     model = source.model
     if source.card is not None:
+        if maps != "cam":
+            raise UsageError(
+                "heatmap-artifact",
+                "an artifact's heat maps are part of its graph; make others of the checkpoint or "
+                "model that it was made of",
+            )
         outputs = {name for port in model.outputs for name in port.get_names()}
         rewritten = source.folded.model_copy(update={"heatmap": HEATMAP in outputs})
         return model, source.card, rewritten
@@ -286,6 +334,12 @@ def _rewrite(source: Classifier) -> tuple[ov.Model, Card, GraphRewrite]:
     if head is not None and rewrite.is_image(head.features):
         # A mean of the image itself: there are no features that a heat map could be of.
         head = None
+    if head is None and maps != "cam":
+        raise ModelError(
+            "heatmap-missing", f"this network has no heat map; leave out --heatmap {maps}"
+        )
+    if head is not None and maps == "fine":
+        head = replace(head, features=without_last_stride(head.features), fine=True)
     grid = heatmap_grid(head.features) if head else None
     facts = {"grey_stem": bool(grey_stem), "heatmap": head is not None}
     rewritten = source.folded.model_copy(update=facts)
@@ -308,6 +362,7 @@ def _rewrite(source: Classifier) -> tuple[ov.Model, Card, GraphRewrite]:
         size_bytes=0,
         provenance={
             **source.provenance,
+            **({} if maps == "cam" else {"heatmap": maps}),
             "openvino": ov.get_version(),
             "rewritten": rewrite.counts(rewritten),
         },

@@ -5,10 +5,11 @@ from typing import Final, TypeAlias
 
 from thorax.labels import nearest, plain_name
 from thorax.report.series import EMULATED, images_text, series_names
-from thorax.report.table import Table, table_of
+from thorax.report.table import Table, dense, table_of
 from thorax.report.text import interval_text, number_text, rate_text, scaled_text
 from thorax.results.accuracy import (
     Comparison,
+    Flips,
     Pointing,
     ScoreComparison,
     ScoreResult,
@@ -132,6 +133,44 @@ def _drop_text(difference: Interval | None) -> str:
     return interval_text(None if difference is None else difference.negated(), "+.4f")
 
 
+def flips_table(result: ValidationResult) -> Table | None:
+    """Return what each artifact of `--against` calls otherwise at the operating points, or None."""
+    names = series_names([result, *result.against])[1:]
+    rows = [
+        (name, other.flips)
+        for name, other in zip(names, result.against, strict=True)
+        if other.flips is not None
+    ]
+    return flips_of(rows, f"{judged_text(result)}")
+
+
+def flips_of(rows: Sequence[tuple[str, Flips]], images: str) -> Table | None:
+    """Return a table of flips, a row a name; None without any."""
+    if not rows:
+        return None
+    references = dict.fromkeys(flips.reference for _, flips in rows)
+    return table_of(
+        f"What is called otherwise than by {', '.join(references)}: {images}",
+        rows,
+        {
+            "Between it and": lambda row: row[0],
+            "Images": lambda row: number_text(row[1].same_points.images, ".1%"),
+            "Findings": lambda row: number_text(row[1].same_points.findings, ".1%"),
+            "Images, matched": lambda row: number_text(
+                row[1].matched_points.images if row[1].matched_points else None, ".1%"
+            ),
+            "Images, own": lambda row: number_text(
+                row[1].own_points.images if row[1].own_points else None, ".1%"
+            ),
+            "Largest change": lambda row: number_text(row[1].largest_change, ".3f"),
+        },
+        note="Share of images of which a finding flips between positive and negative, and of all "
+        "pairs of image and finding, with the operating points of the first for both; matched: "
+        "with points that call as many of the val split positive; own: with those chosen for each. "
+        "Largest change: of a probability.",
+    )
+
+
 def scope_lines(result: Accuracy) -> list[str]:
     """Return what of labels and answers a score is not of, a line each."""
     counts: dict[str, int] = {}
@@ -169,16 +208,36 @@ def _with_nearest(name: str, result: Accuracy) -> str:
 
 
 def pointing_table(results: Sequence[ValidationResult]) -> Table:
-    """Return how often heat-map peaks lie in lesion boxes, one column a result."""
-    return Table(
+    """Return how often heat-map peaks lie in lesion boxes, beside what needs no network."""
+    games: dict[str, Pointing] = {}
+    for result in results:
+        games = {**result.pointing, **games}
+    rows = [
+        (
+            plain_name(name),
+            *(_hits_text(result.pointing.get(name)) for result in results),
+            number_text(game.random_rate, ".0%"),
+            number_text(game.fixed_rate, ".0%"),
+        )
+        for name, game in games.items()
+    ]
+    means = [result.pointing_mean for result in results]
+    first = next((mean for mean in means if mean), None)
+    if first is not None:
+        rates = (number_text(mean and mean.rate, ".0%") for mean in means)
+        random, fixed = (
+            number_text(value, ".0%") for value in (first.random_rate, first.fixed_rate)
+        )
+        rows.append(("Mean", *rates, random, fixed))
+    table = Table(
         "Pointing game",
-        ("Finding", *series_names(results)),
-        tuple(
-            (plain_name(name), *(_hits_text(result.pointing.get(name)) for result in results))
-            for name in dict.fromkeys(name for result in results for name in result.pointing)
-        ),
-        note="Share of heat maps whose peak lies inside a lesion box of the finding.",
+        ("Finding", *series_names(results), "Random point", "Fixed point"),
+        tuple(rows),
+        note="Share of heat maps whose peak lies inside a lesion box of the finding. Random: "
+        "expected of a point drawn over the image. Fixed: of the one point that hits most on "
+        "other images.",
     )
+    return dense(table)
 
 
 def _hits_text(game: Pointing | None) -> str:

@@ -13,6 +13,7 @@ from thorax.report.accuracy import (
     auroc_table,
     cost_table,
     difference_table,
+    flips_table,
     judged_text,
     pointing_table,
     validated_artifacts,
@@ -164,6 +165,7 @@ def section(results: Sequence[Accuracy]) -> Section:
     validations = [result for result in results if isinstance(result, ValidationResult)]
     tables = [
         *map(cost_table, validations),
+        *map(flips_table, validations),
         auroc_table(results),
         *_differences(validations),
         modelled_table(validated_artifacts(results)),

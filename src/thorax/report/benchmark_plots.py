@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from thorax.report.benchmark import comparison_table, speed_table, tuning_table
 from thorax.report.figure import dressed, note, svg, wide_figure
 from thorax.report.modelled import MODELLED, modelled_table
-from thorax.report.optimize import artifact_table, tried_table
+from thorax.report.optimize import artifact_table, flip_table, tried_table
 from thorax.report.parts import Section
 from thorax.report.power import power_table
 from thorax.report.series import Series, name_series
@@ -97,6 +97,7 @@ def section(
         *(comparison_table(result.baseline) for result in results if result.baseline),
         *(tuning_table(result) for result in results if isinstance(result, TuningResult)),
         artifact_table(optimized) if optimized else None,
+        flip_table(optimized),
         tried_table(optimized),
     ]
     text: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from thorax.labels import plain_name
+from thorax.report.accuracy import flips_of
 from thorax.report.parts import Section
 from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, name_text, number_text, scaled_text
@@ -12,6 +13,16 @@ from thorax.results.shared import Interval
 
 TOP: Final = 20
 """Layers that the table of a comparison shows unless all are asked for."""
+
+
+def optimize_tables(result: OptimizeResult) -> list[Table | None]:
+    """Return what `optimize` made, what it costs and what was tried."""
+    return [
+        artifact_table([result]),
+        drop_table(result),
+        flip_table([result]),
+        tried_table([result]),
+    ]
 
 
 def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
@@ -84,6 +95,17 @@ def drop_table(result: OptimizeResult) -> Table | None:
         tuple(rows),
         note="In brackets: 95% interval, patients resampled, both graphs by the same.",
     )
+
+
+def flip_table(results: Sequence[OptimizeResult]) -> Table | None:
+    """Return what artifacts call otherwise than FP32 at operating points, or None."""
+    rows = [
+        (f"{result.precision.upper()} {result.model}".strip(), result.flips)
+        for result in results
+        if result.flips is not None
+    ]
+    images = " / ".join(dict.fromkeys(f"{flips.images:,}" for _, flips in rows))
+    return flips_of(rows, f"{images} images, split val")
 
 
 def tried_table(results: Sequence[OptimizeResult]) -> Table | None:

@@ -21,6 +21,7 @@ from thorax.files.outputs import writing
 from thorax.labels import INTENDED_USE
 from thorax.report import (
     accuracy_plots,
+    baselines,
     benchmark_plots,
     buyers_plot,
     cluster,
@@ -40,7 +41,7 @@ from thorax.report.parts import Section, Tile
 from thorax.report.series import Digested, in_order, precision_text, series_names
 from thorax.report.table import Table
 from thorax.report.text import file_name, interval_text, rate_text
-from thorax.results.accuracy import ValidationResult
+from thorax.results.accuracy import BaselineResult, ValidationResult
 from thorax.results.analysis import AnalyzeResult
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.cluster import ClusterDiagnosis
@@ -137,6 +138,7 @@ def _render(results: Sequence[Result], title: str) -> str:
     sections = [
         buyers_plot.section(speed, accuracy, plans),
         _of_any(accuracy_plots.section, accuracy),
+        _of_any(baselines.section, _of(BaselineResult, results)),
         benchmark_plots.section(speed, optimized),
         _of_any(power.section, metered),
         _of_any(roofline.section, _of(AnalyzeResult, results)),

@@ -78,6 +78,42 @@ class Measured(Engine):
     """All streams busy."""
 
 
+class FlipShare(Part):
+    """How much is called otherwise: positive in one and negative in the other."""
+
+    images: float
+    """Share of the images of which at least one finding flips, 0-1."""
+    findings: float
+    """Share of all pairs of image and finding that flip, 0-1."""
+    to_positive: int
+    """Pairs that only the other calls positive."""
+    to_negative: int
+    """Pairs that only the reference calls positive."""
+
+
+class Flips(Part):
+    """What another precision, or arithmetic, calls otherwise at the operating points."""
+
+    images: int
+    findings: int
+    """That have an operating point."""
+    reference: str
+    """Name of what the other is compared with, whose operating points `same_points` applies."""
+    same_points: FlipShare
+    """With the operating points of the reference for both."""
+    matched_points: FlipShare | None = None
+    """With points of the other that call as many images of the val split positive, by finding, as
+    those of the reference do; null without a val split."""
+    own_points: FlipShare | None
+    """With the operating points that were chosen for each; null where the other has none."""
+    points_from: tuple[str, str] | None
+    """Where those of the reference and of the other come from: its card, or a split."""
+    by_finding: dict[str, float]
+    """Share of the images that flip by finding, with the operating points of the reference."""
+    largest_change: float
+    """Of a probability, as the graphs give it."""
+
+
 class Comparison(Score, Measured):
     """Another artifact on the same images, and how it differs from the one that was validated."""
 
@@ -91,6 +127,8 @@ class Comparison(Score, Measured):
     difference with the other sign, as `thorax optimize` has it and all tables show it."""
     auroc_drop_by_finding: dict[str, Interval] = Field(default_factory=dict)
     """The same by finding."""
+    flips: Flips | None = None
+    """Findings that the two call otherwise; absent without operating points."""
 
 
 class Pointing(Part):
@@ -100,6 +138,24 @@ class Pointing(Part):
     total: int
     rate: float | None
     """Hits / total, 0-1."""
+    random_rate: float | None = None
+    """Expected of a point drawn evenly over the image: mean share of the image in boxes."""
+    fixed_rate: float | None = None
+    """Of one point for all images, the one that hits most on other images of train and val; null
+    where those have no box."""
+    fixed_point: tuple[float, float] | None = None
+    """Where that point is: x, y, in pixels of the images of the store."""
+
+
+class MeanPointing(Part):
+    """The pointing game on average over the findings that have boxes."""
+
+    findings: int
+    """How many."""
+    rate: float
+    random_rate: float
+    fixed_rate: float | None
+    """Null where a finding has none."""
 
 
 class _Validated(Measured, Result):
@@ -116,6 +172,8 @@ class ValidationResult(Score, _Validated):
 
     pointing: dict[str, Pointing] = Field(default_factory=dict)
     """By finding; empty without heat maps."""
+    pointing_mean: MeanPointing | None = None
+    """Absent without heat maps or boxes."""
     environment: Environment | None = None
     unlabelled: tuple[str, ...] = ()
     """Findings that the model answers and the store has no labels of; not scored."""
@@ -166,3 +224,57 @@ class ScoreResult(_Left, Score, _Predictions):
     """Labelled images, of the split where one was asked for, that no score is of."""
     against: tuple[ScoreComparison, ...] = ()
     """Others of the same images; absent where none was named."""
+
+
+class ShallowModel(Part):
+    """A logistic regression on simple features: fitted on train, penalty by val, judged on test."""
+
+    name: str
+    """Of the features."""
+    what: str
+    """They are, in words."""
+    pixels: bool
+    """Whether they are made of the image alone."""
+    features: int
+    mean_auroc: Interval
+    """Over the findings that are scored."""
+    auroc: dict[str, LabelScore]
+    """By finding, in label order."""
+    penalty: dict[str, float]
+    """L2 of each finding that had the highest AUROC on the val split, on the mean log-loss."""
+
+
+class ComparedNetwork(Part):
+    """A network beside the shallow models, on the same test split."""
+
+    name: str
+    """Of the file that was given."""
+    mean_auroc: Interval
+    """Over the findings that are scored of both; without bounds where its file has none of it."""
+    auroc: dict[str, LabelScore]
+    mean_difference: dict[str, Interval]
+    """The network's mean AUROC minus that of each shallow model, patients resampled in pairs;
+    without bounds where a document says AUROC and not the predictions."""
+
+
+class BaselineResult(Result):
+    """How far simple features go on the findings of a store, before any network."""
+
+    command: Literal["data baseline"] = "data baseline"
+    store: str
+    """Its name."""
+    splits: dict[str, int]
+    """Images in each split."""
+    patients: int
+    """Of the test split, which is resampled by them."""
+    leaks: int
+    """Patients in more than one split, who flatter everything here."""
+    models: tuple[ShallowModel, ...]
+    best: dict[str, str]
+    """By finding, the shallow model with the highest AUROC on the test split."""
+    unscored: dict[str, str]
+    """Findings that are not scored, with the reason."""
+    verdict: tuple[str, ...]
+    """What it means for a network's AUROC, a sentence each."""
+    network: ComparedNetwork | None = None
+    """Present where one was named."""

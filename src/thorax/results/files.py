@@ -16,7 +16,8 @@ from thorax.results.schema import Result
 from thorax.results.training import LOG, TrainingRecord, read_run
 
 COMMANDS: Final = (
-    *("train", "optimize", "validate", "score", "benchmark", "classify", "demo", "sharpness"),
+    *("train", "optimize", "validate", "score", "data baseline", "benchmark", "classify"),
+    *("demo", "sharpness"),
     *("analyze", "compare", "partition", "fpga analyze", "fpga search", "fpga explore"),
     *("power watch", "power energy", "plan server", "plan cluster", "doctor cluster"),
 )

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from thorax.results.accuracy import Flips
 from thorax.results.schema import Part, Result
 from thorax.results.shared import Interval
 
@@ -88,6 +89,9 @@ class OptimizeResult(Result):
     """That drop with its 95 % interval, patients resampled."""
     auroc_drop_by_finding: dict[str, Interval] = Field(default_factory=dict)
     """The drop of each finding; empty where not judged."""
+    flips: Flips | None = None
+    """Findings that this one and fp32 call otherwise on the val split, on which the operating
+    points of both were chosen; absent where not judged, and of fp32 itself."""
     unlabelled: tuple[str, ...] = ()
     """Findings that the store has no labels of: the others judge, and these have no operating
     point."""

@@ -31,6 +31,7 @@ from thorax.results import (
 from thorax.results.schema import Part, Result, first_problem
 
 RESULTS: Final[Mapping[str, type[Result]]] = {
+    "data baseline": accuracy.BaselineResult,
     "data check": data.CheckResult,
     "data import": data.ImportResult,
     "phantom": data.PhantomResult,

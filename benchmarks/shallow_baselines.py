@@ -1,0 +1,68 @@
+"""How easy two tasks are: what regressions on simple features reach, and how long that takes.
+
+    python -m benchmarks.shallow_baselines --work FOLDER --data ../shared/data/kermany
+
+`thorax data baseline` on the drawings of the demo (5,000 of 128 x 128 pixels, seed 0) and on the
+radiographs of Kermany, Zhang and Goldbaum at 128 x 128, imported with two labels as docs/data.md
+does. Stores in the folder are not made again.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kermany import masked_table
+from benchmarks.nih_main_job import thorax
+from benchmarks.result import table, write
+
+SIDE = 128
+COUNT = 5000
+
+
+def stores(work: Path, data: Path) -> dict[str, Path]:
+    """Return the stores by name, made where they are absent."""
+    made = {"drawings": work / "drawings.store", "children": work / "children.store"}
+    if not made["drawings"].exists():
+        thorax("phantom", work / "drawings", "--count", COUNT, "--size", SIDE)
+        words = ("--size", SIDE, "--out", made["drawings"])
+        thorax("data", "import", "phantom", work / "drawings", *words)
+    if not made["children"].exists():
+        labels = masked_table(data, work / "labels.csv", 1)
+        source = ("--labels", labels, "--size", SIDE, "--out", made["children"])
+        thorax("data", "import", "folder", data, *source)
+    return made
+
+
+def measured(store: Path) -> dict[str, Any]:
+    """Return the document of one store, and the seconds that the command took."""
+    begin = time.perf_counter()
+    document = thorax("data", "baseline", store)
+    return {"elapsed_s": time.perf_counter() - begin, **document}
+
+
+def main() -> None:
+    """Make what is absent, measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    found = {name: measured(path) for name, path in stores(options.work, options.data).items()}
+    for name, document in found.items():
+        findings = list(document["best"])
+        rows = [
+            (
+                model["what"],
+                f"{model['mean_auroc']['value']:.3f}",
+                *(f"{model['auroc'][finding]['value']:.3f}" for finding in findings),
+            )
+            for model in document["models"]
+        ]
+        title = f"{name}: mean AUROC, by finding; {document['elapsed_s']:.1f} s"
+        table(title, ("", "mean", *findings), rows)
+    print(write("shallow_baselines", {"side": SIDE, "tasks": found}))
+
+
+if __name__ == "__main__":
+    main()
