@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from benchmarks.side_by_side import Settings, Turn
 from benchmarks.side_process import Ready, SideProcess, fastest
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from benchmarks import load, result
 from benchmarks.load import Load, Reading
 from benchmarks.side_by_side import (
@@ -25,6 +24,7 @@ from benchmarks.side_by_side import (
     Turn,
     read_options,
 )
+
 from thorax.benchmark.confidence import median_of_turns
 
 SETTINGS = Settings(threads=2, precision="int8", side=224, input="tensor that stays")
