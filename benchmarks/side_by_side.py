@@ -67,20 +67,21 @@ class Turn:
 
     Attributes:
         wall_s: wall-clock time.
-        cpu_s: processor time of the side, all its threads and processes.
+        cpu_s: processor time of the side, all its threads and processes; None where that is of
+            more than what was timed.
         images: answered in it; None where time is what is compared.
         more: other quantities, by name; a name that ends in `_s` is of seconds.
     """
 
     wall_s: float
-    cpu_s: float
+    cpu_s: float | None
     images: int | None = None
     more: Mapping[str, float] = field(default_factory=dict)
 
     def quantity(self, name: str, clock: Literal["wall", "cpu"]) -> float | None:
         """Return images/s, seconds, or another quantity, which has no clock but "wall"."""
         time_s = self.wall_s if clock == "wall" else self.cpu_s
-        if name == "seconds":
+        if time_s is None or name == "seconds":
             return time_s
         if name == "images/s":
             assert self.images is not None, "images/s of a turn that counted none"

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.side_by_side import Settings, Side, Turn
+
+Choice = TypeVar("Choice")
 
 Measure = Callable[[float], Turn]
 """Runs for so many seconds."""
@@ -42,16 +44,16 @@ def timed(answer: Callable[[], object], images: int) -> Measure:
     return measure
 
 
-def fastest(made: Mapping[int, Measure], *, seconds: float = 0.5) -> tuple[int, Measure]:
-    """Return the batch of most images/s and its measurement, each tried once after a warm-up."""
+def fastest(made: Mapping[Choice, Measure], *, seconds: float = 1.0) -> tuple[Choice, Measure]:
+    """Return the choice of most images/s and its measurement, each tried once after a warm-up."""
 
-    def rate(batch: int) -> float:
-        made[batch](seconds / 2)
-        turn = made[batch](seconds)
+    def rate(choice: Choice) -> float:
+        made[choice](seconds / 2)
+        turn = made[choice](seconds)
         return (turn.images or 0) / turn.wall_s
 
-    batch = max(made, key=rate)
-    return batch, made[batch]
+    choice = max(made, key=rate)
+    return choice, made[choice]
 
 
 class SideProcess(AbstractContextManager["SideProcess"]):
@@ -60,15 +62,20 @@ class SideProcess(AbstractContextManager["SideProcess"]):
     Args:
         make: a function of a module, called in the process with `arguments`.
         arguments: of it.
-        environment: variables that the process begins with, such as numbers of threads.
+        environment: variables that the process begins with beside those of this one.
     """
 
-    def __init__(self, make: Callable[..., Ready], *arguments: object, **environment: str) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Ready],
+        *arguments: object,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         spawning = multiprocessing.get_context("spawn")
         self._own, theirs = spawning.Pipe()
         self._process = spawning.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
-        kept = {key: os.environ.get(key) for key in environment}
-        os.environ.update(environment)
+        kept = {key: os.environ.get(key) for key in environment or {}}
+        os.environ.update(environment or {})
         try:
             self._process.start()
         finally:

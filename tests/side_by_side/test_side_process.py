@@ -24,7 +24,7 @@ def failing() -> Ready:
 
 
 def test_turns_come_from_another_process_after_a_warm_up() -> None:
-    with SideProcess(counting, 3, TOLD="yes") as process:
+    with SideProcess(counting, 3, environment={"TOLD": "yes"}) as process:
         assert (process.batch, process.more["told"]) == (4, "yes")
         assert process.more["process"] != os.getpid()
         side = process.side("one", SETTINGS, 2.0)
