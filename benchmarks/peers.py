@@ -178,7 +178,7 @@ def pytorch(network: Network, precision: str, layout: str, compiled: bool) -> Re
         import torch._inductor.config as inductor
 
         inductor.freezing = True
-    run: Any = torch.compile(module) if compiled else module
+    run: Any = torch.compile(module, dynamic=False) if compiled else module
 
     def answer(batch: int, threads: int) -> Callable[[], object]:
         given = images[:batch].contiguous(memory_format=memory)
