@@ -333,9 +333,9 @@ def benchmark_app(xml: Path, precision: str, seconds: float, device: str = "CPU"
     Images are over the time that it says itself; the processor time would be of its start and of
     compiling too, so there is none.
     """
-    program = Path(sys.executable).with_name("benchmark_app")
+    program = [sys.executable, "-c", "from openvino.tools.benchmark.main import main; main()"]
     with tempfile.TemporaryDirectory() as folder:
-        words = [str(program), "-m", str(xml), "-d", device, "-hint", "throughput"]
+        words = [*program, "-m", str(xml), "-d", device, "-hint", "throughput"]
         words += ["-t", f"{max(1, round(seconds))}", "-infer_precision", precision]
         words += ["-json_stats", "-report_type", "no_counters", "-report_folder", folder]
         result.timed(words)
