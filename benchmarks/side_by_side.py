@@ -70,7 +70,7 @@ class Turn:
         cpu_s: processor time of the side, all its threads and processes; None where that is of
             more than what was timed.
         images: answered in it; None where time is what is compared.
-        more: other quantities, by name; a name that ends in `_s` is of seconds.
+        more: other quantities, by name; one that ends in `_s`, and not in `_per_s`, is of time.
     """
 
     wall_s: float
@@ -135,7 +135,8 @@ class Comparison:
     @property
     def less_is_better(self) -> bool:
         """Whether the quantity is of time."""
-        return self.quantity == "seconds" or self.quantity.endswith("_s")
+        name = self.quantity
+        return name == "seconds" or (name.endswith("_s") and not name.endswith("_per_s"))
 
 
 @dataclass(frozen=True, slots=True)
