@@ -79,14 +79,14 @@ class Turn:
     more: Mapping[str, float] = field(default_factory=dict)
 
     def quantity(self, name: str, clock: Literal["wall", "cpu"]) -> float | None:
-        """Return images/s, seconds, or another quantity, which has no clock but "wall"."""
+        """Return images/s, seconds, or another quantity, whose processor time is `NAME_cpu`."""
         time_s = self.wall_s if clock == "wall" else self.cpu_s
         if time_s is None or name == "seconds":
             return time_s
         if name == "images/s":
             assert self.images is not None, "images/s of a turn that counted none"
             return self.images / time_s
-        return self.more[name] if clock == "wall" else None
+        return self.more[name] if clock == "wall" else self.more.get(f"{name}_cpu")
 
 
 @dataclass(frozen=True, slots=True)
