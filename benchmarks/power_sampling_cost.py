@@ -1,6 +1,6 @@
 """Claim: the sampler of power meters costs less than 1 % of the throughput beside it.
 
-    python -m benchmarks.power_sampling_cost --work FOLDER [--turns 12] [--seconds 2]
+    python -m benchmarks.power_sampling_cost --work FOLDER [--turns 12] [--seconds 3]
 
 One engine keeps all its streams busy, by turns alone and with a sampler beside it. The meters are
 stand-ins: of RAPL a tree of text files with two packages and their memory, on a disk and not in
@@ -135,7 +135,7 @@ def main() -> None:
     """Read argv, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
-    add_options(parser, turns=12, seconds=2)
+    add_options(parser, turns=12, seconds=3)
     chosen = parser.parse_args()
     bench = SideBySide("power_sampling_cost", read_options(chosen))
     bench.require_quiet()
