@@ -1,6 +1,6 @@
 """Claim: ResNet-50 at 224 x 224 in fp32, bf16 and int8 against each peer of the same precision.
 
-    python -m benchmarks.resnet50_peers --work FOLDER [--turns 7] [--seconds 2] [--sides A,B,...]
+    python -m benchmarks.resnet50_peers --work FOLDER [--turns 7] [--seconds 1.5] [--sides A,B,...]
 
 One trained network. Thorax runs the artifacts of `thorax optimize`, all streams busy. The peers are
 set as their own documentation asks on this processor: PyTorch eager, channels last and compiled by
@@ -31,6 +31,7 @@ from benchmarks.side_by_side import (
     SideBySide,
     add_options,
     read_options,
+    require_alike,
 )
 from benchmarks.side_process import SideProcess
 from thorax import artifact
@@ -227,7 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for store and models")
     parser.add_argument("--sides", help="names, by commas; default: all that are here")
-    add_options(parser, turns=7, seconds=2)
+    add_options(parser, turns=7, seconds=1.5)
     chosen = parser.parse_args()
     bench = SideBySide("resnet50_peers", read_options(chosen))
     bench.require_quiet()
@@ -255,6 +256,9 @@ def main() -> None:
             for side in programs
             if side.settings.precision not in missing and (named is None or side.name in named)
         ]
+        compared = comparisons([side.name for side in sides])
+        for comparison in compared:
+            require_alike(comparison, {side.name: side for side in sides})
         bench.take_turns(sides)
         document = {
             "side": SIDE,
@@ -263,7 +267,7 @@ def main() -> None:
             "absent": missing,
             "largest_difference_to_fp32": largest_difference(processes),
         }
-    bench.write(comparisons(list(bench.sides)), document, packages=PACKAGES)
+    bench.write(compared, document, packages=PACKAGES)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ _INSTRUCTIONS: Final = (
     "amx_int8", "amx_bf16",
 )  # fmt: skip
 _GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_NO_RESULTS: Final = ":!benchmarks/results"
 _TREE: Final = Path(__file__).resolve().parents[1]
 
 
@@ -45,11 +46,14 @@ def hardware() -> dict[str, Any]:
 
 
 def commit(tree: Path = _TREE) -> str:
-    """Return what git calls the state of a checkout."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=tree, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    """Return what git calls a checkout; "-dirty" where more than results is not as committed."""
+    described = _git(tree, "describe", "--always", "--abbrev=12")
+    changed = _git(tree, "status", "--porcelain", "--untracked-files=no", "--", ".", _NO_RESULTS)
+    return f"{described}-dirty" if changed else described
+
+
+def _git(tree: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=tree, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -116,7 +116,8 @@ class Comparison:
         second: by that of this side.
         meaning: one plain sentence.
         quantity: "images/s", "seconds" or a name of `Turn.more`. More is better, but of seconds.
-        differs: settings that are not alike in both and are what is compared, or cannot be alike.
+        differs: settings that may differ, as they are what is compared or cannot be alike; those
+            that do are in the result.
         bound: none where nothing physical bounds it.
         above_bound: why it is passed all the same.
         goal: of the ratio.
@@ -132,11 +133,10 @@ class Comparison:
     above_bound: str | None = None
     goal: float | None = None
 
-    @property
-    def less_is_better(self) -> bool:
-        """Whether the quantity is of time."""
-        name = self.quantity
-        return name == "seconds" or (name.endswith("_s") and not name.endswith("_per_s"))
+
+def less_is_better(quantity: str) -> bool:
+    """Return whether a quantity is of time."""
+    return quantity == "seconds" or (quantity.endswith("_s") and not quantity.endswith("_per_s"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +242,7 @@ class SideBySide:
             SystemExit: for sides that are not set alike, and for a bound that is passed without
                 an explanation by more than the interval holds.
         """
-        first, second = (
-            self.sides[name].settings for name in (comparison.first, comparison.second)
-        )
-        _require_alike(comparison, first.differences(second))
+        differs = require_alike(comparison, self.sides)
         wall, cpu = self.ratio(comparison), self.ratio(comparison, "cpu")
         if wall is None:
             raise SystemExit(f"{comparison.name}: fewer than {FEWEST_TURNS} turns of both sides")
@@ -254,7 +251,7 @@ class SideBySide:
             "first": comparison.first,
             "second": comparison.second,
             "quantity": comparison.quantity,
-            "differs": list(comparison.differs),
+            "differs": list(differs),
             "wall": _interval(wall),
             "cpu": None if cpu is None else _interval(cpu),
             "bound": None if comparison.bound is None else asdict(comparison.bound),
@@ -315,19 +312,21 @@ class SideBySide:
             )
 
 
-def _require_alike(comparison: Comparison, found: Sequence[str]) -> None:
+def require_alike(comparison: Comparison, sides: Mapping[str, Side]) -> tuple[str, ...]:
+    """Return the settings in which both sides differ.
+
+    Raises:
+        SystemExit: for one that the comparison does not name.
+    """
+    first, second = (sides[name].settings for name in (comparison.first, comparison.second))
+    found = first.differences(second)
     unnamed = [name for name in found if name not in comparison.differs]
     if unnamed:
         raise SystemExit(
             f"{comparison.name}: {' and '.join(unnamed)} of {comparison.first} and "
             f"{comparison.second} are not alike; set them alike, or name them as what differs"
         )
-    absent = [name for name in comparison.differs if name not in found]
-    if absent:
-        raise SystemExit(
-            f"{comparison.name}: {' and '.join(absent)} said to differ and alike in both; leave it "
-            "out of what differs"
-        )
+    return found
 
 
 def _above(comparison: Comparison, ratio: Interval) -> str | None:
@@ -339,7 +338,7 @@ def _above(comparison: Comparison, ratio: Interval) -> str | None:
     if comparison.bound is None:
         return None
     limit = comparison.bound.ratio
-    sign = -1 if comparison.less_is_better else 1
+    sign = -1 if less_is_better(comparison.quantity) else 1
     if sign * ratio.value <= sign * limit:
         return None
     if comparison.above_bound is not None:
