@@ -1,6 +1,6 @@
 """Claim: how much of what this processor can multiply ResNet-50 and OpenVINO's products reach.
 
-    python -m benchmarks.hardware_peak --work FOLDER [--turns 7] [--seconds 1]
+    python -m benchmarks.hardware_peak --work FOLDER [--turns 7] [--seconds 0.5]
 
 The peak is that of the hardware, for fp32, bf16 and int8: `hardware_peak.c`, loops of FMA, AVX2,
 VNNI, AVX512-BF16 and AMX that never leave the registers, one thread a processor, the best of the
@@ -90,6 +90,11 @@ def run(program: Path, kernel: str, seconds: float) -> float:
     return float(done.stdout)
 
 
+def best(program: Path, kernel: str, seconds: float) -> float:
+    """Return operations a second of the best of as many windows as OpenVINO's product has."""
+    return max(run(program, kernel, seconds) for _ in range(3))
+
+
 def sides(
     program: Path, path: Path, precision: str, seconds: float
 ) -> tuple[list[Side], list[Comparison]]:
@@ -109,7 +114,7 @@ def sides(
         return Side(f"{name}_{precision}", settings, lambda: _turn(made()))
 
     found = [
-        side("hardware", lambda: run(program, kernel, seconds), None, kernel),
+        side("hardware", lambda: best(program, kernel, seconds), None, kernel),
         side("openvino_product", lambda: peak.fastest_product(element), None, "matrices"),
         side("resnet50", network, SIDE, "uint8 tensor that stays"),
     ]
@@ -154,7 +159,7 @@ def main() -> None:
     """Read argv, build, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
-    add_options(parser, turns=7, seconds=1)
+    add_options(parser, turns=7, seconds=0.5)
     chosen = parser.parse_args()
     bench = SideBySide("hardware_peak", read_options(chosen))
     bench.require_quiet()
@@ -173,7 +178,7 @@ def main() -> None:
     document = {
         "kernels": {
             precision.value: {
-                name: run(program, name, bench.options.seconds) / 1e9
+                name: best(program, name, bench.options.seconds) / 1e9
                 for name in kernels(precision.value, instructions)
             }
             for precision in PRECISIONS

@@ -159,9 +159,15 @@ def _settings(name: str, threads: int, process: SideProcess) -> Settings:
         warm_up_s=WARM_UP_S,
         more={
             **{key: value for key, value in process.more.items() if key != "first_answer"},
+            "amx": _amx(process.more["kernels"]),
             "chosen_of": peers.OPENVINO_CHOICE if own else peers.BATCH_CHOICE,
         },
     )
+
+
+def _amx(kernels: Sequence[str] | str) -> bool | None:
+    """Return whether any convolution runs on AMX; None where the library does not tell."""
+    return None if isinstance(kernels, str) else any("amx" in name for name in kernels)
 
 
 def _program(made: Made, precision: str, seconds: float) -> Side:

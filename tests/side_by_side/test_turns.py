@@ -164,6 +164,8 @@ def test_batches_that_both_were_probed_for_may_differ(tmp_path: Path) -> None:
 def test_a_ratio_beyond_its_bound_must_be_explained(tmp_path: Path) -> None:
     made = measured(tmp_path)
     bounded = replace(FASTER, bound=Bound(1.5, "both run the same kernels"))
+    assert "not for the record" in made.judge(bounded)["above_bound"]
+    made.options = replace(made.options, rehearsal=None)
     with pytest.raises(SystemExit, match=r"2\.000 is beyond the bound of 1\.5 \(both run"):
         made.judge(bounded)
     assert made.judge(replace(bounded, above_bound="a reason"))["above_bound"] == "a reason"
@@ -173,6 +175,7 @@ def test_a_ratio_beyond_its_bound_must_be_explained(tmp_path: Path) -> None:
 
 def test_a_bound_of_seconds_is_the_least(tmp_path: Path) -> None:
     made = measured(tmp_path)
+    made.options = replace(made.options, rehearsal=None)
     seconds = replace(FASTER, quantity="seconds", bound=Bound(1.0, "the same work and more"))
     with pytest.raises(SystemExit, match=r"0\.500 is beyond the bound of 1"):
         made.judge(seconds)
