@@ -358,10 +358,12 @@ def _interval(ratio: Interval) -> dict[str, float]:
 
 
 def _typical(turns: Sequence[Turn]) -> str:
-    """Return the median of a side, images/s or else seconds."""
+    """Return the median of a side: images/s, the first quantity of its own, or else seconds."""
     rates = [turn.images / turn.wall_s for turn in turns if turn.images]
     if rates:
         return f"{statistics.median(rates):,.1f} images/s"
+    for name in turns[0].more:
+        return f"{statistics.median(turn.more[name] for turn in turns):,.3f} {name}"
     return f"{statistics.median(turn.wall_s for turn in turns):.3f} s"
 
 
