@@ -3,12 +3,14 @@
 # make test      checks and all tests
 # make check     format, lint, types and import layers
 # make quick     checks, and the tests that need no trained network and no process of their own
+# make bench     every claim about speed into benchmarks/results; WORK=FOLDER keeps what is made
+# make bench-quick   ten ratios again, in ten minutes, against those that are committed
 
 PYTHON ?= python3.11
 BIN := .venv/bin
 EXTRAS := train,optimize,measure,cluster,jpegxl,dev
 
-.PHONY: install demo test quick check format clean
+.PHONY: install demo test quick check bench bench-quick format clean
 
 install: .venv/installed
 
@@ -54,6 +56,14 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+WORK ?= build/bench
+
+bench: install
+	$(BIN)/python -m benchmarks.all --work $(WORK)
+
+bench-quick: install
+	$(BIN)/python -m benchmarks.quick --work $(WORK)
 
 format: install
 	$(BIN)/ruff format .

@@ -41,8 +41,12 @@ def main() -> None:
         def classify(side: str) -> Sequence[str]:
             return (*thorax, "classify", str(folder / side), str(image))
 
-        two.run({"optimize": optimize, "classify": classify})
-    two.write("child_cost", {"goal": GOAL})
+        two.compare(
+            "child_cost",
+            {"optimize": optimize, "classify": classify},
+            {},
+            {"optimize": GOAL, "classify": GOAL},
+        )
 
 
 def _write_onnx(path: Path) -> None:

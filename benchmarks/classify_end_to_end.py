@@ -1,9 +1,12 @@
-"""Classifying a folder against the sum of its parts, on the same processors.
+"""Classifying a folder against its parts one after the other, on the same processors.
 
-Reading keeps every processor busy at `decode` images/s, the network at `infer` images/s; one after
-the other they give 1 / (1/decode + 1/infer), and `classify`, which does both at once and prepares
-and collects besides, is to reach 0.90 of that. What preparing takes is told apart. The same ratio
-of processor time says what is wasted, even on a machine that others use meanwhile.
+    python -m benchmarks.classify_end_to_end --work FOLDER [--turns 7] [--count 128]
+
+The parts are to read and decode every file on all processors, then to infer as many images with
+all streams busy. `classify` does both at once, and prepares, collects and writes findings besides:
+0.90 of the parts' speed is the goal. It may be faster than them, as one part fills what the other
+leaves idle; what it cannot pass is the processor time of the parts shared out over all processors.
+That is the bound, as a ratio: wall-clock time of the parts x processors / their processor time.
 """
 
 import argparse
@@ -11,134 +14,162 @@ import os
 import statistics
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import numpy as np
-
-from benchmarks import result
+from benchmarks import make_artifact
 from benchmarks.images import folder_of
+from benchmarks.side_by_side import (
+    Bound,
+    Comparison,
+    Settings,
+    Side,
+    SideBySide,
+    Turn,
+    add_options,
+    read_options,
+)
 from thorax import artifact
-from thorax.benchmark.scenarios import ScenarioOptions, run_scenario
+from thorax.artifact import Precision
+from thorax.devices import timing
 from thorax.devices.describe import describe
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
-from thorax.images.preprocess import InputSpec, prepare
+from thorax.images.preprocess import prepare
 from thorax.images.radiograph import Radiograph, read
 from thorax.inference.classify import ClassifyOptions, classify
-from thorax.inference.predictor import Predictor, find_files
+from thorax.inference.sources import find_files
 
-GOAL = 0.90
-_CPU_IMAGES = 64
-
-
-def _rate(work: Callable[[Any], object], things: Iterable[Any], threads: int) -> float:
-    """Return things / wall-clock window with all threads busy."""
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(time.sleep, [0.01] * threads))
-        begin = time.perf_counter()
-        count = sum(1 for _ in pool.map(work, things))
-        return count / (time.perf_counter() - begin)
+GOAL: Final = 0.90
+SIDE: Final = 224
 
 
-def _cpu_s(work: Callable[[], object], images: int) -> float:
-    """Return the processor time of an image, s."""
-    begin = time.process_time()
-    work()
-    return (time.process_time() - begin) / images
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Wall-clock and processor time since it was made, seconds."""
+
+    begin_s: float = field(default_factory=time.perf_counter)
+    begin_cpu_s: float = field(default_factory=time.process_time)
+
+    def times_s(self) -> tuple[float, float]:
+        return time.perf_counter() - self.begin_s, time.process_time() - self.begin_cpu_s
+
+
+def _on_all(
+    pool: ThreadPoolExecutor, work: Callable[[Any], object], things: Iterable[Any]
+) -> tuple[float, float]:
+    """Return the times of work on every thing, all threads busy."""
+    clock = _Clock()
+    for _ in pool.map(work, things):
+        pass
+    return clock.times_s()
 
 
 def _forget(file: Path) -> None:
     read(file)
 
 
-def _turn(
-    engine: Engine, model: Path, folder: Path, decoded: list[Radiograph], seconds: float
-) -> dict[str, float]:
-    """Return images/s of each part and of the whole, measured one after the other."""
-    spec: InputSpec = engine.artifact.card.input
-    processors = len(os.sched_getaffinity(0))
-    files = list(find_files([folder]))
-    images = [prepare(one, spec) for one in decoded]
-    decode = _rate(_forget, files[: max(len(files) // 2, 1)], processors)
-    infer = run_scenario(engine, ScenarioOptions("offline", seconds), images=images).images_per_s
-    whole = classify(model, [folder], ClassifyOptions(keep_all=False)).images_per_s
-    preparing = _rate(lambda one: prepare(one, spec), decoded * 20, processors)
-    parts = 1 / (1 / decode + 1 / infer)
-    some, stack = files[:_CPU_IMAGES], np.concatenate(images)
-    indices = np.arange(_CPU_IMAGES) % len(stack)
-    cpu_s = {
-        "decode_cpu_s": _cpu_s(lambda: _rate(_forget, some, processors), len(some)),
-        "infer_cpu_s": _cpu_s(lambda: engine.infer_many(stack, indices), len(indices)),
-        "classify_cpu_s": _cpu_s(
-            lambda: deque(Predictor(engine).stream(some), maxlen=0), len(some)
-        ),
-    }
-    return {
-        **cpu_s,
-        "ratio_of_cpu": (cpu_s["decode_cpu_s"] + cpu_s["infer_cpu_s"]) / cpu_s["classify_cpu_s"],
-        "decode_images_per_s": decode,
-        "infer_images_per_s": infer,
-        "prepare_images_per_s": preparing,
-        "classify_images_per_s": whole,
-        "parts_images_per_s": parts,
-        "ratio": whole / parts,
-        "ratio_with_prepare": whole * (1 / parts + 1 / preparing),
-    }
+def parts(
+    engine: Engine, files: list[Path], decoded: list[Radiograph], pool: ThreadPoolExecutor,
+    seconds: float,
+) -> Turn:  # fmt: skip
+    """Return one turn of reading all files and then inferring as many images.
+
+    What preparing as many takes is told beside it and is no part of the time.
+    """
+    spec = engine.artifact.card.input
+    read_s, read_cpu_s = _on_all(pool, _forget, files)
+    prepare_s, prepare_cpu_s = _on_all(
+        pool, lambda number: prepare(decoded[number % len(decoded)], spec), range(len(files))
+    )
+    images = [prepare(one, spec)[None] for one in decoded]
+    clock = _Clock()
+    load = timing.keep_busy(engine, images, seconds)
+    _, infer_cpu_s = clock.times_s()
+    share = len(files) / load.inferences
+    return Turn(
+        read_s + load.window_s * share,
+        read_cpu_s + infer_cpu_s * share,
+        len(files),
+        {
+            "read_s": read_s,
+            "infer_s": load.window_s * share,
+            "prepare_s": prepare_s,
+            "prepare_cpu_s": prepare_cpu_s,
+        },
+    )
+
+
+def whole(model: Path, folder: Path, count: int) -> Turn:
+    """Return one turn of `classify`, from the first file to the last finding."""
+    clock = _Clock()
+    done = classify(model, [folder], ClassifyOptions(keep_all=False))
+    _, cpu_s = clock.times_s()
+    assert done.images_per_s is not None
+    # Compiling the graph, which `classify` does before its window, is in its processor time.
+    return Turn(count / done.images_per_s, cpu_s, count)
 
 
 def main() -> None:
     """Read argv, measure in turns, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="artifact; see benchmarks.make_artifact")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--images", type=Path, help="1024x1024 radiographs; default: phantoms")
-    parser.add_argument("--count", type=int, default=256, help="files of one turn")
-    parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of inference alone, a turn")
+    parser.add_argument("--count", type=int, default=128, help="files of one turn")
+    add_options(parser, turns=7, seconds=3)
     chosen = parser.parse_args()
-    engine = compile_artifact(artifact.load(chosen.model), hint="throughput")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = folder_of(chosen.count, Path(scratch) / "images", chosen.images)
-        decoded = [read(file) for file in list(find_files([folder]))[:8]]
-        turns = []
-        for number in range(chosen.turns):
-            turns.append(_turn(engine, chosen.model, folder, decoded, chosen.seconds))
-            print(
-                f"turn {number + 1}: ratio {turns[-1]['ratio']:.3f}, "
-                f"of processor time {turns[-1]['ratio_of_cpu']:.3f}",
-                flush=True,
-            )
-    medians = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
-    result.table(
-        f"{describe(engine)['model']} on {chosen.count} files, {chosen.turns} turns (medians)",
-        ("Step", "images/s", "ms/image"),
-        [
-            (name, f"{medians[key]:.1f}", f"{1e3 / medians[key]:.2f}")
-            for name, key in (
-                ("read alone", "decode_images_per_s"),
-                ("prepare alone", "prepare_images_per_s"),
-                ("infer alone", "infer_images_per_s"),
-                ("read, then infer", "parts_images_per_s"),
-                ("classify", "classify_images_per_s"),
-            )
-        ],
+    bench = SideBySide("classify_end_to_end", read_options(chosen))
+    bench.require_quiet()
+    (model,) = make_artifact.make(
+        chosen.work / f"side-{SIDE}", "resnet50", side=SIDE, count=80, precisions=(Precision.FP32,)
     )
-    print(f"classify / (read, then infer): {medians['ratio']:.3f}, goal {GOAL:.2f} or more")
-    print(f"the same with prepare among the parts: {medians['ratio_with_prepare']:.3f}")
-    print(f"the same of processor time, without prepare: {medians['ratio_of_cpu']:.3f}")
+    engine = compile_artifact(artifact.load(model), hint="throughput")
+    processors = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(processors) as pool:
+        folder = folder_of(chosen.count, Path(scratch) / "images", chosen.images)
+        files = list(find_files([folder]))
+        decoded = [read(file) for file in files[:8]]
+        settings = Settings(
+            processors,
+            engine.precision.value,
+            SIDE,
+            "PNG files of 1024 x 1024",
+            process="shared",
+            more={"streams": engine.streams},
+        )
+        sides = [
+            Side("classify", settings, lambda: whole(model, folder, len(files))),
+            Side(
+                "parts",
+                settings,
+                lambda: parts(engine, files, decoded, pool, bench.options.seconds),
+            ),
+        ]
+        for side in sides:
+            side.measure()
+        bench.take_turns(sides)
+    idle = statistics.median(
+        processors * turn["wall_s"] / turn["cpu_s"] for turn in bench.turns["parts"]
+    )
+    comparison = Comparison(
+        "classify over reading, then inferring",
+        "classify",
+        "parts",
+        "Images a second of `thorax classify` on a folder, which reads, prepares, infers and "
+        "writes at once, over reading all of it and then inferring; of its processor time, with "
+        "compiling the graph among it.",
+        bound=Bound(idle, "processor time of both parts, shared out over all processors"),
+        goal=GOAL,
+    )
     document = {
-        **describe(engine),
+        **dict(describe(engine)),
         "source": "phantoms" if chosen.images is None else chosen.images.name,
         "images": chosen.count,
-        "streams": engine.streams,
-        "goal": GOAL,
-        "median": medians,
-        "turns": turns,
     }
-    print(f"written: benchmarks/results/{result.write('classify_end_to_end', document).name}")
+    bench.write([comparison], document)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,46 @@
 """An archive on two actors of one thread each against one process of two streams.
 
-Both answer the same store into a fresh folder, by turns. Their rows must be the same bytes, and so
-must those of a run of which an actor was killed: this is checked in every turn, the speed compared
-over all of them. The rate of the actors is told with and without the start of their processes.
+    python -m benchmarks.cluster_classify --work FOLDER [--turns 6] [--count 512]
+
+Both answer the same store into a fresh folder, by turns. Two ratios are told: of the whole run,
+with the start of Ray and of its processes on one side and of an engine on the other, which is what
+a user waits for; and of the steady state, between the first shard of the slowest way and the end.
+Their rows must be the same bytes, and so must those of a run of which an actor was killed.
 """
 
 import argparse
 import json
 import os
+import shutil
 import signal
-import statistics
 import tempfile
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from benchmarks import result
+from benchmarks import load, make_artifact, result
+from benchmarks.side_by_side import (
+    Comparison,
+    Settings,
+    Side,
+    SideBySide,
+    Turn,
+    add_options,
+    read_options,
+)
 from thorax import artifact
+from thorax.artifact import Precision
 from thorax.data import folder, store
 from thorax.images.preprocess import InputSpec
 from thorax.inference.archive import ArchiveOptions, classify_archive
 from thorax.labels import NIH14
 from thorax.phantoms import dataset
 from thorax.results.findings import ClassifyResult
+
+SIDE: Final = 64
 
 
 def _steady_images_per_s(out: Path, ways: int) -> float:
@@ -34,16 +50,15 @@ def _steady_images_per_s(out: Path, ways: int) -> float:
     """
     files = sorted(out.glob("shards/*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     later = files[ways:]
-    images = sum(json.loads(path.open("rb").readline())["images"] for path in later)
+    images = sum(int(json.loads(path.open("rb").readline())["images"]) for path in later)
     window_ns = files[-1].stat().st_mtime_ns - files[ways - 1].stat().st_mtime_ns
-    return images / (window_ns * 1e-9)
+    return float(images / (window_ns * 1e-9))
 
 
-def _run(
+def _archive(
     model: Path, images: Path, out: Path, shard_size: int, actors: int | None
-) -> tuple[ClassifyResult, dict[str, float], bytes]:
-    begin = time.perf_counter()
-    done = classify_archive(
+) -> ClassifyResult:
+    return classify_archive(
         model,
         [images],
         out,
@@ -55,12 +70,47 @@ def _run(
             keep_all=False,
         ),
     )
-    rates = {
-        "images_per_s": done.images_per_s,
-        "steady_images_per_s": _steady_images_per_s(out, actors or 1),
-        "whole_s": time.perf_counter() - begin,
-    }
-    return done, rates, (out / "results.jsonl").read_bytes()
+
+
+class Archives:
+    """Runs of both ways into folders of their own, whose rows must all be the same bytes."""
+
+    def __init__(self, model: Path, images: Path, scratch: Path, shard_size: int) -> None:
+        self._model, self._images, self._scratch = model, images, scratch
+        self._shard_size, self._runs = shard_size, 0
+        self._rows: bytes | None = None
+
+    def run(self, actors: int | None) -> tuple[ClassifyResult, Turn]:
+        """Answer all images into a new folder."""
+        self._runs += 1
+        out = self._scratch / f"run{self._runs}"
+        begin, used = time.perf_counter(), load.read().own_s
+        done = _archive(self._model, self._images, out, self._shard_size, actors)
+        whole_s, cpu_s = time.perf_counter() - begin, load.read().own_s - used
+        self.require_same_rows(out)
+        steady = _steady_images_per_s(out, actors or 1)
+        shutil.rmtree(out)
+        return done, Turn(whole_s, cpu_s, done.images, {"steady_images_per_s": steady})
+
+    def run_killed(self, actors: int) -> ClassifyResult:
+        """Answer all images while an actor is killed."""
+        out, ended = self._scratch / "killed", threading.Event()
+        killer = threading.Thread(target=_kill_one, args=(out, ended))
+        killer.start()
+        try:
+            done = _archive(self._model, self._images, out, self._shard_size, actors)
+        finally:
+            ended.set()
+            killer.join()
+        self.require_same_rows(out)
+        return done
+
+    def require_same_rows(self, out: Path) -> None:
+        """Fail for rows that are not those of the runs before."""
+        rows = (out / "results.jsonl").read_bytes()
+        self._rows = self._rows or rows
+        if rows != self._rows:
+            raise SystemExit(f"cluster_classify: rows of {out.name} are not those of other runs")
 
 
 def _kill_one(out: Path, ended: threading.Event) -> None:
@@ -87,77 +137,66 @@ def _store(size: int, count: int, scratch: Path) -> Path:
 
 def main() -> None:
     """Read argv, measure in turns, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="artifact")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--store", type=Path, help="of the model's size; default: phantoms")
-    parser.add_argument("--count", type=int, default=1285, help="phantoms to draw")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--count", type=int, default=512, help="phantoms to draw")
     parser.add_argument("--actors", type=int, default=2)
-    parser.add_argument("--shard-size", type=int, default=64)
+    parser.add_argument("--shard-size", type=int, default=32)
+    add_options(parser, turns=6, seconds=0)
     chosen = parser.parse_args()
-    loaded = artifact.load(chosen.model)
-    turns: list[dict[str, Any]] = []
+    bench = SideBySide("cluster_classify", read_options(chosen))
+    bench.require_quiet()
+    (model,) = make_artifact.make(
+        chosen.work / f"side-{SIDE}", "resnet50", side=SIDE, count=80, precisions=(Precision.FP32,)
+    )
+    loaded = artifact.load(model)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         images = chosen.store or _store(loaded.card.input.side, chosen.count, scratch)
-        for number in range(chosen.turns):
-            told = (chosen.model, images)
-            one, single, wanted = _run(*told, scratch / f"one{number}", chosen.shard_size, None)
-            _, several, found = _run(
-                *told, scratch / f"several{number}", chosen.shard_size, chosen.actors
-            )
-            assert found == wanted, "the rows of the actors are not those of one process"
-            turns.append({"one_process": single, "actors": several})
-            ratio = several["steady_images_per_s"] / single["steady_images_per_s"]
-            print(f"turn {number + 1}: actors / one process {ratio:.3f}", flush=True)
-        out, ended = scratch / "killed", threading.Event()
-        killer = threading.Thread(target=_kill_one, args=(out, ended))
-        killer.start()
-        killed, killed_rates, found = _run(*told, out, chosen.shard_size, chosen.actors)
-        ended.set()
-        killer.join()
-        assert found == wanted, "a killed actor changed the rows"
+        archives = Archives(model, images, scratch, chosen.shard_size)
+        settings = Settings(
+            int(result.hardware()["processors"]),
+            loaded.card.precision.value,
+            SIDE,
+            f"a store of {chosen.count} images, shards of {chosen.shard_size}",
+            process="shared",
+        )
+        split = replace(settings, more={"actors": chosen.actors, "threads_per_actor": 1})
+        sides = [
+            Side("one_process", settings, lambda: archives.run(None)[1]),
+            Side("actors", split, lambda: archives.run(chosen.actors)[1]),
+        ]
+        done, _ = archives.run(None)
+        bench.take_turns(sides)
+        killed = archives.run_killed(chosen.actors)
     assert killed.cluster is not None
-    medians = {
-        way: {key: statistics.median(turn[way][key] for turn in turns) for key in single}
-        for way in ("one_process", "actors")
-    }
-    ratio = result.median_ratio(
-        [turn["actors"]["steady_images_per_s"] for turn in turns],
-        [turn["one_process"]["steady_images_per_s"] for turn in turns],
-    )
-    result.table(
-        f"{loaded.card.name}, {one.images} images, {chosen.turns} turns (medians)",
-        ("Way", "images/s", "with start", "whole run, s"),
-        [
-            (
-                label,
-                f"{medians[way]['steady_images_per_s']:.1f}",
-                f"{medians[way]['images_per_s']:.1f}",
-                f"{medians[way]['whole_s']:.1f}",
-            )
-            for label, way in (
-                ("one process", "one_process"),
-                (f"{chosen.actors} actors of 1 thread", "actors"),
-            )
-        ],
-    )
-    print(f"actors / one process: {ratio:.3f}")
-    print(f"rows the same bytes in all runs; {killed.cluster['retries']} shard begun again")
     document = {
-        **one.engine,
+        "device": done.device,
+        "precision": done.precision,
         "source": "phantoms" if chosen.store is None else chosen.store.name,
-        "images": one.images,
-        "shard_size": chosen.shard_size,
-        "actors": chosen.actors,
-        "threads_per_actor": 1,
-        "ratio": ratio,
-        "median": medians,
-        "turns": turns,
+        "images": done.images,
         "rows_identical": True,
-        "killed": {**killed_rates, "retries": killed.cluster["retries"], "rows_identical": True},
+        "killed": {"retries": killed.cluster.retries, "rows_identical": True},
     }
-    print(f"written: benchmarks/results/{result.write('cluster_classify', document).name}")
+    bench.write(_comparisons(), document, packages=("thorax", "openvino", "ray", "numpy"))
+
+
+def _comparisons() -> list[Comparison]:
+    told = {
+        "images/s": "of the whole run, with the start of Ray and its processes",
+        "steady_images_per_s": "in the steady state, when all processes have started",
+    }
+    return [
+        Comparison(
+            f"actors over one process, {quantity}",
+            "actors",
+            "one_process",
+            f"Images a second {when}: two actors of one thread over one process of two streams.",
+            quantity=quantity,
+        )
+        for quantity, when in told.items()
+    ]
 
 
 if __name__ == "__main__":

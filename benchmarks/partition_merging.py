@@ -1,16 +1,15 @@
 """Claim: `thorax partition` with merging takes at most twice what it takes with `--no-merge`.
 
-    python -m benchmarks.partition_merging [--turns 9]
+    python -m benchmarks.partition_merging --work FOLDER [--turns 9]
 
 Networks of Keras without trained weights, 224 x 224, on HETERO:FPGA,CPU with a bitstream of 2019
 that lacks what they have many of, so that they fall into a hundred subgraphs and more. Both take
-turns; the figure is the median of the ratios of the turns. The digest is of the merged split,
+turns. The digest is of the merged split,
 for comparison with other versions.
 """
 
 import argparse
 import hashlib
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +17,15 @@ from typing import Any, Final
 
 import openvino as ov
 
-from benchmarks.result import median_ratio, table, write
+from benchmarks.side_by_side import (
+    Comparison,
+    Settings,
+    Side,
+    SideBySide,
+    Turn,
+    add_options,
+    read_options,
+)
 from thorax.devices.partition import Partition, partition
 from thorax.fpga.card import program
 from thorax.importers import keras as importer
@@ -52,24 +59,32 @@ def digest(split: Partition) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def measure(model: ov.Model, state: Path, turns: int) -> dict[str, Any]:
-    """Return the seconds of both ways, by turns, and what merging changed."""
-    times: dict[bool, list[float]] = {True: [], False: []}
+def sides(model: ov.Model, name: str, state: Path) -> tuple[list[Side], dict[bool, Partition]]:
+    """Return both ways of splitting a network, and where their splits will be."""
     splits: dict[bool, Partition] = {}
-    for turn in range(-1, turns):
-        for merge in (True, False) if turn % 2 else (False, True):
-            start = time.perf_counter()
-            splits[merge] = partition(model, DEVICE, merge=merge, state=state)
-            if turn >= 0:
-                times[merge].append(time.perf_counter() - start)
+
+    def split(merge: bool) -> Turn:
+        begin, used = time.perf_counter(), time.process_time()
+        splits[merge] = partition(model, DEVICE, merge=merge, state=state)
+        return Turn(time.perf_counter() - begin, time.process_time() - used)
+
+    settings = Settings(1, "fp32", SIDE, "a graph in memory", process="shared")
+    found = [
+        Side(f"{name}_merged", settings, lambda: split(True)),
+        Side(f"{name}_no_merge", settings, lambda: split(False)),
+    ]
+    for side in found:
+        side.measure()
+    return found, splits
+
+
+def facts(splits: dict[bool, Partition]) -> dict[str, Any]:
+    """Return what merging changed."""
     return {
         "subgraphs_before": len(splits[False].subgraphs),
         "subgraphs": len(splits[True].subgraphs),
         "crossings_before": splits[True].crossings_before,
         "crossings": len(splits[True].crossings),
-        "no_merge_s": times[False],
-        "merge_s": times[True],
-        "ratio": median_ratio(times[True], times[False]),
         "split_sha256": digest(splits[True]),
     }
 
@@ -77,24 +92,39 @@ def measure(model: ov.Model, state: Path, turns: int) -> dict[str, Any]:
 def main() -> None:
     """Make the networks, time, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--turns", type=int, default=9)
-    options = parser.parse_args()
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), help="of Keras")
+    add_options(parser, turns=9, seconds=0)
+    chosen = parser.parse_args()
+    bench = SideBySide("partition_merging", read_options(chosen))
+    bench.require_quiet()
     rows: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    comparisons = []
+    with tempfile.TemporaryDirectory(dir=_made(chosen.work)) as folder:
         state = Path(folder) / "fpga.json"
         program("all", BITSTREAM, state=state)
-        for name in NETWORKS:
-            rows[name] = measure(network(name, Path(folder)), state, options.turns)
-    lines = []
-    for name, row in rows.items():
-        medians = [f"{statistics.median(row[key]):.2f}" for key in ("no_merge_s", "merge_s")]
-        parts = f"{row['subgraphs_before']} to {row['subgraphs']}"
-        crossing = f"{row['crossings_before']} to {row['crossings']}"
-        lines.append((name, parts, crossing, *medians, f"{row['ratio']:.2f}"))
-    header = ("network", "subgraphs", "crossings", "--no-merge, s", "merged, s", "ratio")
-    table(f"Partition of {DEVICE}, {BITSTREAM}", header, lines)
-    document = {"device": DEVICE, "bitstream": BITSTREAM, "goal": GOAL, "networks": rows}
-    print(write("partition_merging", document))
+        for name in chosen.networks:
+            both, splits = sides(network(name, Path(folder)), name, state)
+            bench.take_turns(both)
+            rows[name] = facts(splits)
+            comparisons.append(
+                Comparison(
+                    f"{name}, merged over --no-merge",
+                    f"{name}_merged",
+                    f"{name}_no_merge",
+                    f"Seconds of splitting {name} for {DEVICE} with small subgraphs merged, over "
+                    "those without.",
+                    quantity="seconds",
+                    goal=GOAL,
+                )
+            )
+    document = {"device": DEVICE, "bitstream": BITSTREAM, "networks": rows}
+    bench.write(comparisons, document, packages=("thorax", "openvino", "keras", "numpy"))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 if __name__ == "__main__":

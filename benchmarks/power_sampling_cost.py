@@ -1,18 +1,20 @@
-"""Claim: reading a power meter beside a measurement costs less than 1 % of its throughput.
+"""Claim: the sampler of power meters costs less than 1 % of the throughput beside it.
 
-One engine keeps all its streams busy, by turns alone and with a sampler beside it: RAPL (a tree of
-files with two packages and their memory, read as sysfs is) every 100 and every 10 ms, and Redfish
-every second from the emulator of sushy-tools, a process of its own on this computer. The ratio is
-taken within each turn, and every turn begins with the next way. Beside the ratios, which have the
-noise of the machine, stands the processor time of one reading, which has little: over the interval
-and the processors it is the most that sampling can take.
-`python -m benchmarks.power_sampling_cost ARTIFACT`
+    python -m benchmarks.power_sampling_cost --work FOLDER [--turns 12] [--seconds 3]
+
+One engine keeps all its streams busy, by turns alone and with a sampler beside it. The meters are
+stand-ins: of RAPL a tree of text files with two packages and their memory, on a disk and not in
+sysfs, whose counters the kernel would read from the processor; of Redfish the emulator of
+sushy-tools, a process on this computer that takes processor time from it, and no BMC behind a
+network. So these are the costs of Thorax's own part and of reading such files and answers, and not
+those of a real meter. Beside the ratios, which have the noise of the machine, stands the processor
+time of one reading, which has little: over the interval and the processors it is the most that
+sampling can take.
 """
 
 import argparse
 import json
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,8 +25,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import result
+from benchmarks import make_artifact, result
+from benchmarks.side_by_side import (
+    Bound,
+    Comparison,
+    Settings,
+    Side,
+    SideBySide,
+    Turn,
+    add_options,
+    read_options,
+)
 from thorax import artifact
+from thorax.artifact import Precision
 from thorax.devices import timing
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
@@ -35,6 +48,12 @@ from thorax.power.sampler import Sampler
 
 GOAL: Final = 0.99
 ALONE: Final = "alone"
+SIDE: Final = 224
+STAND_INS: Final = {
+    "rapl": "four zones of RAPL as text files on a disk",
+    "redfish": "an emulator of Redfish on this computer",
+}
+"""What is read in place of each meter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +95,8 @@ def emulator(root: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("sushy-static")
-    words = [str(program), "-i", "127.0.0.1", "-p", str(port), "-m", str(root)]
+    program = [sys.executable, "-c", "from sushy_tools.static.main import main; main()"]
+    words = [*program, "-i", "127.0.0.1", "-p", str(port), "-m", str(root)]
     peer = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while True:
@@ -102,78 +121,80 @@ def reading_s(meter: Meter, count: int = 100) -> float:
     return (time.process_time() - begin_s) / count
 
 
-def speed(engine: Engine, way: Way | None, window_s: float) -> float:
-    """Return images per second, alone or with a sampler beside it."""
+def speed(engine: Engine, way: Way | None, window_s: float) -> Turn:
+    """Return one turn, alone or with a sampler beside it."""
     with ExitStack() as stack:
         if way:
             stack.enter_context(Sampler(way.meter, way.interval_s))
-        return timing.images_per_s(engine, window_s)
+        used = time.process_time()
+        load = timing.keep_busy(engine, [timing.noise_batch(1, SIDE)], window_s)
+        return Turn(load.window_s, time.process_time() - used, load.inferences)
 
 
 def main() -> None:
     """Read argv, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("artifact", type=Path)
-    parser.add_argument("-d", "--device", default="CPU")
-    parser.add_argument("--turns", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
-    parser.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
+    add_options(parser, turns=12, seconds=3)
     chosen = parser.parse_args()
-    made = artifact.load(chosen.artifact)
-    engine = compile_artifact(made, chosen.device, hint="throughput")
+    bench = SideBySide("power_sampling_cost", read_options(chosen))
+    bench.require_quiet()
+    (path,) = make_artifact.make(
+        chosen.work / f"side-{SIDE}", "resnet50", side=SIDE, count=80, precisions=(Precision.FP32,)
+    )
+    engine = compile_artifact(artifact.load(path), "CPU", hint="throughput")
+    processors = int(result.hardware()["processors"])
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         rapl = Rapl(zones(Path(folder) / "powercap"))
         url = stack.enter_context(emulator(Path(folder) / "redfish"))
         redfish = stack.enter_context(closing(Redfish(url)))
         ways: dict[str, Way | None] = {
             ALONE: None,
-            "rapl every 100 ms": Way(rapl, 0.1),
-            "rapl every 10 ms": Way(rapl, 0.01),
-            "redfish every 1 s": Way(redfish, 1.0),
+            "rapl_100_ms": Way(rapl, 0.1),
+            "rapl_10_ms": Way(rapl, 0.01),
+            "redfish_1_s": Way(redfish, 1.0),
         }
         costs_s = {name: reading_s(way.meter) for name, way in ways.items() if way}
-        names = list(ways)
-        found: dict[str, list[float]] = {name: [] for name in names}
         timing.images_per_s(engine, timing.WARM_UP_S)
-        for turn in range(chosen.turns):
-            for place in range(len(names)):
-                name = names[(place + turn) % len(names)]
-                found[name].append(speed(engine, ways[name], chosen.seconds))
-    rows, table = [], [[ALONE, f"{statistics.median(found[ALONE]):,.1f}", "1.000", "", ""]]
-    processors = result.hardware()["processors"]
-    for name, way in ways.items():
-        if way is None:
-            continue
-        ratio = result.median_ratio(found[name], found[ALONE])
-        share = costs_s[name] / way.interval_s / processors
-        rows.append(
-            {
-                "way": name,
-                "interval_s": way.interval_s,
-                "images_per_s": found[name],
-                "ratio": ratio,
-                "processor_s_per_reading": costs_s[name],
-                "share_of_processors": share,
-                "reached": ratio >= GOAL,
-            }
+        settings = Settings(
+            processors,
+            engine.precision.value,
+            SIDE,
+            "uint8 tensor that stays",
+            process="shared",
+            more={"streams": engine.streams},
         )
-        speeds = f"{statistics.median(found[name]):,.1f}"
-        table.append([name, speeds, f"{ratio:.4f}", f"{costs_s[name] * 1e6:,.0f}", f"{share:.4%}"])
-    header = ["", "images/s", "ratio", "us a reading", "of all processors"]
-    result.table(f"{made.card.name}, {chosen.device}, goal {GOAL}", header, table)
-    if chosen.keep:
-        document = {
-            "model": made.card.name,
-            "side": made.card.input.side,
-            "precision": made.card.precision.value,
-            "device": chosen.device,
-            "seconds": chosen.seconds,
-            "turns": chosen.turns,
-            "goal": GOAL,
-            "alone_images_per_s": found[ALONE],
-            "ways": rows,
+        bench.take_turns(
+            [
+                Side(name, settings, lambda way=way: speed(engine, way, chosen.seconds))  # type: ignore[misc]
+                for name, way in ways.items()
+            ]
+        )
+    rows = {
+        name: {
+            "stand_in": STAND_INS[name.partition("_")[0]],
+            "interval_s": way.interval_s,
+            "processor_s_per_reading": costs_s[name],
+            "share_of_processors": costs_s[name] / way.interval_s / processors,
         }
-        print(result.write("power-sampling-cost", document))
+        for name, way in ways.items()
+        if way
+    }
+    for name, row in rows.items():
+        print(f"{name}: {row['processor_s_per_reading']:.2e} s of one processor a reading")
+    bench.write([_comparison(name) for name in rows], {"meters": rows})
+
+
+def _comparison(name: str) -> Comparison:
+    meter = STAND_INS[name.partition("_")[0]]
+    return Comparison(
+        f"{name} over alone",
+        name,
+        ALONE,
+        f"Images a second with a sampler beside the engine that reads {meter}, over those without.",
+        bound=Bound(1.0, "sampling takes time and gives none"),
+        goal=GOAL,
+    )
 
 
 if __name__ == "__main__":

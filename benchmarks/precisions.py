@@ -1,18 +1,18 @@
 """Claim: INT8 costs ResNet-50, DenseNet-121 and VGG-16 at most 0.003 AUROC; sizes and speeds.
 
-    python -m benchmarks.precisions --work FOLDER --data ../shared/data/nih [--turns 5]
+    python -m benchmarks.precisions --work FOLDER --data ../shared/data/nih [--turns 7]
 
 Each network three ways: random weights at 224 x 224 from a bare state dict, for sizes and speed;
 trained on phantoms of 64 x 64; and trained on from there on the real development radiographs, by
 the official split, patient-disjoint. Each becomes fp32, fp16, bf16 and int8 by `thorax optimize`;
 AUROC and the paired difference to fp32 are those of `thorax validate --against` on the test split.
-Speed is offline, all precisions of a network by turns, as the ratio to fp32. Trained runs in the
+Speed is offline, all precisions of a network by turns, over fp32. Trained runs in the
 folder (ph-NETWORK, nih-NETWORK) and artifacts are not made again. bf16 converts everywhere and is
 run only where the processor computes it.
 """
 
 import argparse
-import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,11 +21,21 @@ import safetensors.torch
 
 from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import median_ratio, table, write
+from benchmarks.result import hardware, table
+from benchmarks.side_by_side import (
+    Comparison,
+    Settings,
+    Side,
+    SideBySide,
+    Turn,
+    add_options,
+    read_options,
+)
 from thorax import artifact
 from thorax.artifact import Precision
-from thorax.benchmark.scenarios import ScenarioOptions, run_scenario
+from thorax.devices import timing
 from thorax.devices.core import supports
+from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.training import networks
 
@@ -131,22 +141,42 @@ def accuracy(made: Mapping[str, Path], store: Path) -> dict[str, Any]:
     return rows
 
 
-def speeds(made: Mapping[str, Path], *, turns: int, seconds: float) -> dict[str, list[float]]:
-    """Return images per second of each precision that runs here, turn by turn."""
-    engines = {
-        precision.value: compile_artifact(
-            artifact.load(made[precision.value]), "CPU", hint="throughput"
+def sides(network: str, made: Mapping[str, Path], *, seconds: float) -> list[Side]:
+    """Return each precision of a network that runs here."""
+    found = []
+    for precision in PRECISIONS:
+        if not supports("CPU", precision):
+            continue
+        engine = compile_artifact(artifact.load(made[precision.value]), "CPU", hint="throughput")
+
+        def measure(engine: Engine = engine) -> Turn:
+            used = time.process_time()
+            load = timing.keep_busy(engine, [timing.noise_batch(1, SIDE)], seconds)
+            return Turn(load.window_s, time.process_time() - used, load.inferences)
+
+        settings = Settings(
+            int(hardware()["processors"]),
+            precision.value,
+            SIDE,
+            "uint8 tensor that stays",
+            process="shared",
+            more={"streams": engine.streams, "compute": engine.compute},
         )
-        for precision in PRECISIONS
-        if supports("CPU", precision)
-    }
-    found: dict[str, list[float]] = {name: [] for name in engines}
-    for turn in range(turns):
-        order = list(engines.items())
-        for name, engine in order if turn % 2 == 0 else reversed(order):
-            measured = run_scenario(engine, ScenarioOptions("offline", seconds))
-            found[name].append(measured.images_per_s)
+        measure()
+        found.append(Side(f"{network}_{precision.value}", settings, measure))
     return found
+
+
+def over_fp32(network: str, precision: str) -> Comparison:
+    """Return the speed of a precision over that of fp32."""
+    return Comparison(
+        f"{network}, {precision} over fp32",
+        f"{network}_{precision}",
+        f"{network}_fp32",
+        f"Images a second of {network} at {SIDE} px in {precision} over those in fp32, all streams "
+        "busy.",
+        differs=("precision",),
+    )
 
 
 def main() -> None:
@@ -154,12 +184,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--data", type=Path, required=True, help="folder of the NIH images")
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3, help="of each speed")
+    add_options(parser, turns=7, seconds=3)
     options = parser.parse_args()
+    bench = SideBySide("precisions", read_options(options))
+    bench.require_quiet()
     options.work.mkdir(parents=True, exist_ok=True)
     found = stores(options.work, options.data)
     rows: list[dict[str, Any]] = []
+    comparisons: list[Comparison] = []
     for network in NETWORKS:
         runs = trained(options.work, network, found)
         described = ("--topology", network, "--labels", "nih14", "--mean", "0.5", "--std", "0.25")
@@ -172,7 +204,10 @@ def main() -> None:
             ),
             **{name: optimized(options.work, path, found[name]) for name, path in runs.items()},
         }
-        fast = speeds(sources["random"], turns=options.turns, seconds=options.seconds)
+        taking_turns = sides(network, sources["random"], seconds=options.seconds)
+        bench.take_turns(taking_turns)
+        fast = [side.settings.precision for side in taking_turns]
+        comparisons += [over_fp32(network, name) for name in fast if name != "fp32"]
         scores = {name: accuracy(sources[name], found[name]) for name in runs}
         for precision in PRECISIONS:
             name = precision.value
@@ -182,14 +217,13 @@ def main() -> None:
                     "network": network,
                     "precision": name,
                     "size_bytes": card.size_bytes,
-                    "images_per_s": fast.get(name),
-                    "speed_ratio": median_ratio(fast[name], fast["fp32"]) if name in fast else None,
+                    "speed_over_fp32": _speed(bench, network, name) if name in fast else None,
                     **{what: scores[what].get(name) for what in scores},
                 }
             )
     document = {
         "goal": GOAL,
-        "sides": {"speed": SIDE, "auroc": 64},
+        "pixels": {"speed": SIDE, "auroc": 64},
         "training": EPOCHS,
         "rows": rows,
         "reached": all(
@@ -199,9 +233,16 @@ def main() -> None:
             if row["precision"] == "int8"
         ),
     }
-    path = write("precisions", document)
     show(rows)
-    print(path)
+    bench.write(comparisons, document, packages=("thorax", "openvino", "nncf", "torch"))
+
+
+def _speed(bench: SideBySide, network: str, precision: str) -> float:
+    if precision == "fp32":
+        return 1.0
+    ratio = bench.ratio(over_fp32(network, precision))
+    assert ratio is not None
+    return ratio.value
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -209,9 +250,8 @@ def show(rows: list[dict[str, Any]]) -> None:
     cells = []
     for row in rows:
         line = [f"{row['network']} {row['precision']}", f"{row['size_bytes'] / 1e6:.1f}"]
-        fast = row["images_per_s"]
-        line.append(f"{statistics.median(fast):.1f}" if fast else "-")
-        line.append(f"{row['speed_ratio']:.2f}" if fast else "-")
+        speed = row["speed_over_fp32"]
+        line.append(f"{speed:.2f}" if speed else "-")
         for what in ("phantoms", "radiographs"):
             one = row[what]
             line.append(f"{one['auroc']['value']:.4f}" if one else "-")
@@ -220,7 +260,7 @@ def show(rows: list[dict[str, Any]]) -> None:
                 f"{drop['value']:+.4f} [{drop['low']:+.4f}, {drop['high']:+.4f}]" if drop else "-"
             )
         cells.append(line)
-    header = ("", "MB", "images/s", "x fp32", "phantoms", "drop", "radiographs", "drop")
+    header = ("", "MB", "x fp32", "phantoms", "drop", "radiographs", "drop")
     table("224 x 224 for sizes and speed, 64 x 64 for AUROC", header, cells)
 
 

@@ -1,8 +1,4 @@
-"""What a benchmark leaves behind: a table for people and a JSON file that another can repeat.
-
-Two ways are compared in one run, by turns, and by the median of the ratios of the turns: what else
-the machine does then slows both alike.
-"""
+"""What a benchmark leaves behind: a table for people and a JSON file that another can repeat."""
 
 import json
 import os
@@ -21,12 +17,21 @@ from typing import Any, Final
 from thorax.files.atomic import write_text
 
 RESULTS: Final = Path(__file__).parent / "results"
-_PACKAGES: Final = ("thorax", "openvino", "numpy", "opencv-python-headless", "kornia-rs")
-_INSTRUCTIONS: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+PACKAGES: Final = ("thorax", "openvino", "numpy", "opencv-python-headless", "kornia-rs")
+_INSTRUCTIONS: Final = (
+    "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+    "amx_int8", "amx_bf16",
+)  # fmt: skip
+_GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_NO_RESULTS: Final = ":!benchmarks/results"
+_TREE: Final = Path(__file__).resolve().parents[1]
 
 
 def hardware() -> dict[str, Any]:
-    """Return what speed depends on: processor, how many of them, instructions, memory in bytes."""
+    """Return what speed depends on: processor, how many, instructions, memory in bytes, governor.
+
+    The governor of the clock is None where Linux does not show it, as in most virtual machines.
+    """
     facts = Path("/proc/cpuinfo").read_text("utf-8")
     model = re.search(r"^model name\s*:\s*(.+)$", facts, re.MULTILINE)
     flags = re.search(r"^flags\s*:\s*(.+)$", facts, re.MULTILINE)
@@ -36,7 +41,20 @@ def hardware() -> dict[str, Any]:
         "processors": len(os.sched_getaffinity(0)),
         "instructions": [name for name in _INSTRUCTIONS if name in known],
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "governor": _GOVERNOR.read_text("ascii").strip() if _GOVERNOR.exists() else None,
     }
+
+
+def commit(tree: Path = _TREE) -> str:
+    """Return what git calls a checkout; "-dirty" where more than results is not as committed."""
+    described = _git(tree, "describe", "--always", "--abbrev=12")
+    changed = _git(tree, "status", "--porcelain", "--untracked-files=no", "--", ".", _NO_RESULTS)
+    return f"{described}-dirty" if changed else described
+
+
+def _git(tree: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=tree, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
@@ -76,24 +94,37 @@ def timed(
     return elapsed_s, used.ru_utime + used.ru_stime
 
 
-def write(claim: str, document: Mapping[str, Any]) -> Path:
+def write(
+    claim: str,
+    document: Mapping[str, Any],
+    *,
+    packages: Sequence[str] = PACKAGES,
+    folder: Path = RESULTS,
+) -> Path:
     """Write `results/<claim>_<hardware>_<date>.json`, with hardware and versions, and return it.
 
     A second run of a day on the same hardware takes the place of the first.
+
+    Args:
+        claim: what is measured.
+        document: all that is said of it.
+        packages: whose versions are told.
+        folder: that the file is written into.
     """
     machine, now = hardware(), datetime.now(UTC)
     words = re.findall(r"[A-Za-z0-9.]+", machine["cpu"])
     name = f"{'-'.join(words)}-{machine['processors']}-cores".lower()
-    path = RESULTS / f"{claim}_{name}_{now:%Y-%m-%d}.json"
-    path.parent.mkdir(exist_ok=True)
+    path = folder / f"{claim}_{name}_{now:%Y-%m-%d}.json"
+    path.parent.mkdir(exist_ok=True, parents=True)
     whole = {
         "claim": claim,
         "date": f"{now:%Y-%m-%d}",
+        "commit": commit(),
         "hardware": machine,
         "load_average": round(os.getloadavg()[0], 2),
         "versions": {
             "python": platform.python_version(),
-            **{package: version(package) for package in _PACKAGES},
+            **{package: version(package) for package in packages},
         },
         **document,
     }

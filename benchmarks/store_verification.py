@@ -1,6 +1,6 @@
 """Claim: reading a store with each image checked against its digest costs 3 % of training or less.
 
-    python -m benchmarks.store_verification --work FOLDER [--turns 5] [--images 768]
+    python -m benchmarks.store_verification --work FOLDER [--turns 6] [--images 768]
 
 By turns on the same store of noise, 256 pixels: a memory map as stores were read before, `pread`
 without a check, and what `open_store` gives, `pread` and a SHA-256 of each image each time it is
@@ -15,7 +15,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.result import median_ratio, table, write
+from benchmarks.side_by_side import (
+    Comparison,
+    Settings,
+    Side,
+    SideBySide,
+    Turn,
+    add_options,
+    read_options,
+)
 from benchmarks.training_throughput import Shape, recipe
 from thorax.data.loader import Augmentation, BatchOrder, batches
 from thorax.data.samples import Images, Sample
@@ -39,7 +47,8 @@ from thorax.training.fit import fit
 SIDE: Final = 256
 BATCH: Final = 32
 GOAL: Final = 0.03
-WAYS: Final = ("memory map", "pread", "pread, checked")
+WAYS: Final = ("memory_map", "pread", "checked")
+"""The last is `pread` with the check."""
 
 
 class Unchecked(StoredPixels):
@@ -47,20 +56,6 @@ class Unchecked(StoredPixels):
 
     def _read(self, row: int, out: npt.NDArray[np.uint8]) -> None:
         assert read_pixels(self._descriptor, row, out)
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Images per second of each way, one entry a turn."""
-
-    read: dict[str, list[float]]
-    loaded: dict[str, list[float]]
-    trained: dict[str, list[float]]
-    trained_cpu_s: dict[str, list[float]]
-
-
-def _by_way() -> dict[str, list[float]]:
-    return {name: [] for name in WAYS}
 
 
 def make_store(work: Path, count: int) -> Path:
@@ -94,12 +89,11 @@ def open_ways(path: Path) -> dict[str, Store]:
     return {name: replace(store, images=way) for name, way in zip(WAYS, images, strict=True)}
 
 
-def timed(images: int, work: Callable[[], object]) -> tuple[float, float]:
-    """Return images per second and the processor time of one image, s."""
+def timed(images: int, work: Callable[[], object]) -> Turn:
+    """Return one turn of work on so many images."""
     begin, cpu = time.perf_counter(), time.process_time()
     work()
-    elapsed, spent = time.perf_counter() - begin, time.process_time() - cpu
-    return images / elapsed, spent / images
+    return Turn(time.perf_counter() - begin, time.process_time() - cpu, images)
 
 
 def read_all(store: Store) -> int:
@@ -118,66 +112,65 @@ def load_all(store: Store) -> None:
         pass
 
 
-def measure(ways: dict[str, Store], work: Path, turns: int) -> Rates:
-    """Read, load and train by every way in every turn, in an order that changes."""
-    rates = Rates(_by_way(), _by_way(), _by_way(), _by_way())
-    count, train = len(ways[WAYS[0]]), len(ways[WAYS[0]].select("train"))
-    for store in ways.values():
-        read_all(store)
-    for turn in range(turns):
-        order = WAYS[turn % 3 :] + WAYS[: turn % 3]
-        for name in order:
-            rates.read[name].append(timed(count, partial(read_all, ways[name]))[0])
-        for name in order:
-            rates.loaded[name].append(timed(train, partial(load_all, ways[name]))[0])
-        for name in order:
-            out = work / "run"
-            shutil.rmtree(out, ignore_errors=True)
-            chosen = recipe(Shape(SIDE, BATCH, train, 2))
-            cpu = time.process_time()
-            history = fit(chosen, ways[name], out).history
-            rates.trained_cpu_s[name].append((time.process_time() - cpu) / (2 * train))
-            rates.trained[name].append(history[-1].images_per_s)
-    return rates
+def train(store: Store, work: Path) -> Turn:
+    """Fit, and return the second epoch, with half of the processor time of both."""
+    out, count = work / "run", len(store.select("train"))
+    shutil.rmtree(out, ignore_errors=True)
+    cpu = time.process_time()
+    history = fit(recipe(Shape(SIDE, BATCH, count, 2)), store, out).history
+    cpu_s = (time.process_time() - cpu) / 2
+    rate = history[-1].images_per_s
+    assert rate is not None
+    return Turn(count / rate, cpu_s, count)
 
 
-def check_cpu_s(ways: dict[str, Store], turns: int) -> float:
+def sides(ways: dict[str, Store], work: Path) -> dict[str, list[Side]]:
+    """Return every way of reading, for each thing that is done with a store."""
+    settings = Settings(2, "uint8", SIDE, "a store of noise", batch=BATCH, process="shared")
+
+    def measures(store: Store) -> dict[str, Callable[[], Turn]]:
+        return {
+            "read": lambda: timed(len(store), partial(read_all, store)),
+            "loaded": lambda: timed(len(store.select("train")), partial(load_all, store)),
+            "trained": lambda: train(store, work),
+        }
+
+    found: dict[str, list[Side]] = {}
+    for way, store in ways.items():
+        for done, measure in measures(store).items():
+            found.setdefault(done, []).append(Side(f"{way}_{done}", settings, measure))
+    return found
+
+
+def check_cpu_s(bench: SideBySide) -> float:
     """Return the processor time that the check of one image takes, s."""
-    costs: dict[str, list[float]] = {name: [] for name in WAYS[1:]}
-    for _ in range(turns):
-        for name, found in costs.items():
-            found.append(timed(len(ways[name]), partial(read_all, ways[name]))[1])
-    plain, checked = costs.values()
-    return statistics.median(b - a for a, b in zip(plain, checked, strict=True))
+    plain, checked = (
+        [turn["cpu_s"] / turn["images"] for turn in bench.turns[f"{way}_read"]] for way in WAYS[1:]
+    )
+    return float(statistics.median(b - a for a, b in zip(plain, checked, strict=True)))
 
 
 def main() -> None:
     """Read argv, measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--images", type=int, default=768)
+    add_options(parser, turns=6, seconds=0)
     chosen = parser.parse_args()
-    ways = open_ways(make_store(chosen.work, chosen.images))
-    rates = measure(ways, chosen.work, chosen.turns)
-    mapped, plain, checked = WAYS
-    cost_s = check_cpu_s(ways, max(chosen.turns, 5))
-    epoch_s = statistics.median(rates.trained_cpu_s[plain])
-    share = cost_s / epoch_s
-    parts = (("read", rates.read), ("loaded", rates.loaded), ("trained", rates.trained))
-    table(
-        f"images/s of {chosen.images} images of {SIDE} pixels, medians of {chosen.turns} turns",
-        ("", *WAYS, "checked / pread", "checked / map"),
-        [
-            (
-                name,
-                *(f"{statistics.median(part[way]):,.0f}" for way in WAYS),
-                f"{median_ratio(part[checked], part[plain]):.3f}",
-                f"{median_ratio(part[checked], part[mapped]):.3f}",
-            )
-            for name, part in parts
-        ],
+    bench = SideBySide("store_verification", read_options(chosen))
+    bench.require_quiet()
+    work = chosen.work / "verification"
+    ways = open_ways(make_store(work, chosen.images))
+    for store in ways.values():
+        read_all(store)
+    groups = sides(ways, work)
+    for group in groups.values():
+        bench.take_turns(group)
+    cost_s = check_cpu_s(bench)
+    epoch_s = statistics.median(
+        turn["cpu_s"] / turn["images"] for turn in bench.turns["pread_trained"]
     )
+    share = cost_s / epoch_s
     print(
         f"a check takes {cost_s * 1e6:.0f} us of processor time, training an image "
         f"{epoch_s * 1e6:,.0f} us: {share:.2%}; goal: {GOAL:.0%} or less"
@@ -190,16 +183,19 @@ def main() -> None:
         "check_cpu_s_per_image": cost_s,
         "training_cpu_s_per_image": epoch_s,
         "share_of_training": share,
-        "median_ratio_checked_to_pread": {
-            name: median_ratio(part[checked], part[plain]) for name, part in parts
-        },
-        "median_ratio_checked_to_memory_map": {
-            name: median_ratio(part[checked], part[mapped]) for name, part in parts
-        },
-        "images_per_s": dict(parts),
-        "training_cpu_s": rates.trained_cpu_s,
     }
-    print(f"written: benchmarks/results/{write('store_verification', document).name}")
+    comparisons = [
+        Comparison(
+            f"{done}, checked over {way.replace('_', ' ')}",
+            f"checked_{done}",
+            f"{way}_{done}",
+            f"Images a second {done} from a store with each image checked against its digest, over "
+            f"those by {way.replace('_', ' ')} without.",
+        )
+        for done in groups
+        for way in WAYS[:2]
+    ]
+    bench.write(comparisons, document, packages=("thorax", "torch", "numpy"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Claims: training costs no more than its arithmetic, and decoding in the loop costs double.
 
-    python -m benchmarks.training_throughput --work FOLDER [--turns 7] [--images 1024]
+    python -m benchmarks.training_throughput --work FOLDER [--turns 7] [--images 512]
 
 By turns on the same phantoms, the same network (ResNet-18 of a quarter of the width), SGD with
 Nesterov momentum and the same batch:
@@ -12,20 +12,20 @@ Nesterov momentum and the same batch:
 3. Two ranks of one thread under `torchrun` against one rank of two threads: 0.9 or more.
 
 `fit` augments (flip) and shuffles, the loops do not. What its first epoch, when memory is first
-touched, costs is left out on all sides. Precision is bf16 where the processor has it, else fp32.
+touched, costs is left out of images/s on all sides; processor time is of the whole call, both
+epochs and what is set up for them. Precision is bf16 where the processor has it, else fp32.
 """
 
 import argparse
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -34,9 +34,19 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.result import median_ratio, table, write
+from benchmarks import load
+from benchmarks.side_by_side import (
+    Comparison,
+    Settings,
+    Side,
+    SideBySide,
+    Turn,
+    add_options,
+    read_options,
+)
 from thorax.config import write_effective
 from thorax.data import folder
+from thorax.data.files import search
 from thorax.data.store import Store, open_store
 from thorax.data.store import write as write_store
 from thorax.images.preprocess import InputSpec
@@ -96,7 +106,9 @@ def trained(shape: Shape, store: Store, work: Path) -> float:
     """Return images per second of the second epoch of `fit`."""
     out = work / "run"
     shutil.rmtree(out, ignore_errors=True)
-    return fit(recipe(shape), store, out).history[-1].images_per_s
+    rate = fit(recipe(shape), store, out).history[-1].images_per_s
+    assert rate is not None
+    return rate
 
 
 def launched(shape: Shape, store: Store, work: Path, *, ranks: int) -> float:
@@ -196,23 +208,11 @@ def _bf16(shape: Shape, store: Store) -> bool:
     return prepare(recipe(shape), store, Ranks()).bf16
 
 
-def by_turns(
-    turns: int, first: Callable[[], float], second: Callable[[], float]
-) -> tuple[list[float], list[float]]:
-    """Return both speeds of every turn; every other turn begins with the second."""
-    ours: list[float] = []
-    theirs: list[float] = []
-    for turn in range(turns):
-        for mine in (True, False) if turn % 2 == 0 else (False, True):
-            (ours if mine else theirs).append(first() if mine else second())
-    return ours, theirs
-
-
 def drawn(work: Path, shape: Shape) -> Store:
     """Draw and import what is trained on; the validation split is small."""
-    out = work / f"{shape.side}.store"
+    out = work / f"{shape.side}-{shape.images}.store"
     if not out.exists():
-        images = work / f"{shape.side}px"
+        images = work / f"{shape.side}px-{shape.images}"
         dataset.write(images, count=shape.images + 128, side=shape.side, seed=5)
         rows = folder.rows(images, labels=images / "labels.csv")
         splits = ["train"] * shape.images + ["val"] * 128
@@ -226,71 +226,100 @@ def pngs(work: Path, count: int) -> list[Path]:
     images = work / "png"
     if not (images / "labels.csv").is_file():
         dataset.write(images, count=count, side=PNG_SIDE, seed=6)
-    return list(folder.search(images).files)
+    return list(search(images).files)
+
+
+def timed(images: int, speed: Callable[[], float]) -> Turn:
+    """Return one turn of what says its own images/s, with the processor time of all of it."""
+    used = load.read().own_s
+    rate = speed()
+    # Both epochs of the call, of which the second is what the rate is of.
+    return Turn(images / rate, (load.read().own_s - used) / 2, images)
+
+
+def sides(shape: Shape, store: Store, work: Path, files: list[Path]) -> dict[str, list[Side]]:
+    """Return the two sides of each claim, Thorax first."""
+    precision = "bf16" if _bf16(shape, store) else "fp32"
+
+    def settings(given: str, process: Literal["own", "shared"], **more: int) -> Settings:
+        return Settings(
+            shape.threads, precision, shape.side, given, batch=shape.batch, process=process,
+            more=more,
+        )  # fmt: skip
+
+    def side(name: str, chosen: Settings, speed: Callable[[], float]) -> Side:
+        return Side(name, chosen, lambda: timed(shape.images, speed))
+
+    stored = settings("a store of uint8, flipped and shuffled", "shared")
+    ours = [side(f"fit_{name}", stored, lambda: trained(shape, store, work)) for name in "ab"]
+    in_memory = settings("float32 tensors in memory", "shared")
+    decoded = settings(f"PNG files of {PNG_SIDE} x {PNG_SIDE}, shuffled", "shared")
+    return {
+        "bare_loop": [ours[0], side("bare_loop", in_memory, lambda: bare(shape, store))],
+        "decoding_loop": [
+            ours[1],
+            side("decoding_loop", decoded, lambda: decoding(shape, store, files)),
+        ],
+        "two_ranks": [
+            side(
+                f"ranks_{ranks}",
+                settings("a store of uint8, flipped and shuffled", "own", ranks=ranks),
+                lambda ranks=ranks: launched(shape, store, work, ranks=ranks),  # type: ignore[misc]
+            )
+            for ranks in (2, 1)
+        ],
+    }
+
+
+_MEANINGS: Final = {
+    "bare_loop": "Images a second of the second epoch of `thorax.training.fit`, over those of a "
+    "bare PyTorch loop on tensors in memory.",
+    "decoding_loop": "Images a second of the second epoch of `thorax.training.fit`, over those of "
+    "a PyTorch loop that decodes a PNG for every image of every step.",
+    "two_ranks": "Images a second of two ranks of one thread under torchrun, over those of one "
+    "rank of two threads.",
+}
 
 
 def main() -> None:
     """Time all three claims and write what they showed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for images and runs")
-    parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--images", type=int, default=1024, help="of an epoch")
+    parser.add_argument("--images", type=int, default=512, help="of an epoch")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--side", type=int, default=128, help="pixels")
     parser.add_argument("--threads", type=int, default=2, help="that compute")
     parser.add_argument("--only", choices=tuple(GOALS), action="append", default=[])
+    add_options(parser, turns=7, seconds=0)
     options = parser.parse_args()
-    work = options.work
+    bench = SideBySide("training_throughput", read_options(options))
+    bench.require_quiet()
+    work = options.work / "training"
     work.mkdir(parents=True, exist_ok=True)
     shape = Shape(options.side, options.batch, options.images, options.threads)
     store = drawn(work, shape)
     files = pngs(work, 64)
-    pairs: Mapping[str, tuple[Callable[[], float], Callable[[], float]]] = {
-        "bare_loop": (lambda: trained(shape, store, work), lambda: bare(shape, store)),
-        "decoding_loop": (
-            lambda: trained(shape, store, work),
-            lambda: decoding(shape, store, files),
-        ),
-        "two_ranks": (
-            lambda: launched(shape, store, work, ranks=2),
-            lambda: launched(shape, store, work, ranks=1),
-        ),
-    }
-    found: dict[str, Any] = {}
+    pairs = sides(shape, store, work, files)
+    comparisons = []
     for name in options.only or GOALS:
-        ours, theirs = by_turns(options.turns, *pairs[name])
-        found[name] = {
-            "goal": GOALS[name],
-            "ratio": median_ratio(ours, theirs),
-            "images_per_s": ours,
-            "against_images_per_s": theirs,
-        }
-    table(
-        f"Images per second, {shape.side} px, batch {shape.batch}, {shape.threads} threads",
-        ("Against", "Thorax", "Other", "Ratio", "Goal"),
-        [
-            (
-                name.replace("_", " "),
-                f"{statistics.median(one['images_per_s']):,.0f}",
-                f"{statistics.median(one['against_images_per_s']):,.0f}",
-                f"{one['ratio']:.3f}",
-                f"{one['goal']:g}",
+        bench.take_turns(pairs[name])
+        first, second = (side.name for side in pairs[name])
+        comparisons.append(
+            Comparison(
+                f"{first} over {second}".replace("_", " "),
+                first,
+                second,
+                _MEANINGS[name],
+                differs=("input",) if name != "two_ranks" else (),
+                goal=GOALS[name],
             )
-            for name, one in found.items()
-        ],
-    )
+        )
     document = {
         "network": f"resnet18 of width {WIDTH}",
-        "precision": "bf16" if _bf16(shape, store) else "fp32",
-        "side": shape.side,
-        "batch": shape.batch,
         "images_an_epoch": shape.images,
-        "threads": shape.threads,
         "png_bytes_mean": float(np.mean([file.stat().st_size for file in files])),
-        "torch": torch.__version__,
-        **found,
     }
-    print(write("training_throughput", document))
+    bench.write(comparisons, document, packages=("thorax", "torch", "opencv-python-headless"))
 
 
 if __name__ == "__main__":

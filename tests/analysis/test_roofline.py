@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from thorax.artifact import Artifact
 from thorax.cli import app
 from thorax.devices.peak import Peaks
 from thorax.ir.open import open_model
+from thorax.report.roofline import analyze_tables
 
 Thorax = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -121,6 +123,36 @@ def test_without_peaks_there_are_costs_and_no_bounds(tiny_fp32: Artifact) -> Non
     assert document["macs"] == tiny_fp32.card.macs
 
 
+SLOW = Peaks("CPU", {"f32": 1e3, "int8": 1e3}, 1.0, ("f32", "int8", "bandwidth"))
+"""Roofs that everything passes, as they are measured beside other programs."""
+
+
+def test_no_layer_passes_a_roof_that_was_measured(tiny_int8: Artifact) -> None:
+    document = looked_at(tiny_int8, SLOW, measure=True)
+    layers = [layer for layer in document["layers"] if layer["measured_s"]]
+    assert {layer["bound_by"] for layer in layers} == {"cache"}
+    multiplying = [layer for layer in layers if layer["macs"]]
+    for element in ("f32", "int8"):
+        rates = [one["measured_gops"] for one in multiplying if one["arithmetic"] == element]
+        # The roof is the fastest that was seen, which attains all of it.
+        assert document["peaks"]["gops"][element] == pytest.approx(max(rates))
+    assert max(layer["attained"] for layer in multiplying) == pytest.approx(1)
+    assert all(layer["attained"] is None for layer in layers if not layer["macs"])
+    assert document["peaks"]["arithmetic"] == "fastest seen of OpenVINO"
+    assert document["bound_s"] == pytest.approx(sum(one["bound_s"] for one in document["layers"]))
+
+
+def test_a_roof_that_was_given_stays_and_what_passes_it_is_told(tiny_int8: Artifact) -> None:
+    given = replace(SLOW, measured=())
+    result = analyze(open_model(tiny_int8.path), "CPU", given, measure=True)
+    assert result.peaks is not None
+    assert result.peaks.gops == {"f32": 1e-6, "int8": 1e-6}
+    (layers, *_) = analyze_tables(result, top=None)
+    shares = [row[8] for row in layers.rows]
+    assert "passed" in shares
+    assert {*shares} <= {"passed", ""}
+
+
 def test_what_is_measured_stands_beside_its_bound(tiny_int8: Artifact) -> None:
     bare = looked_at(tiny_int8)
     assert (bare["measured_s"], bare["layers"][0]["measured_s"]) == (None, None)
@@ -151,6 +183,7 @@ def test_analyze_from_a_shell(thorax: Thorax, tiny_int8: Artifact, tmp_path: Pat
     assert {"layers", "macs", "parameters", "memory_bytes"} <= set(document)
     assert document["peaks"] == {
         "gops": {"f32": 100.0, "int8": 400.0}, "bandwidth_gb_s": 20.0, "measured": [],
+            "arithmetic": "given",
     }  # fmt: skip
     assert "bound (modelled)" in plot.read_text("utf-8")
     assert document["measured_s"] > 0

@@ -9,8 +9,10 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from thorax.artifact import Artifact
+from thorax.artifact import Artifact, Precision
 from thorax.devices.arithmetic import arithmetic_of, computes_in
+from thorax.devices.core import supports
+from thorax.devices.describe import describe
 from thorax.devices.engine import compile
 from thorax.fpga.bitstreams import BITSTREAMS
 from thorax.fpga.card import erase, program
@@ -54,6 +56,18 @@ def test_cards_say_their_bitstream_before_and_after_an_artifact_is_compiled(
     assert arithmetic_of("FPGA") != told
     assert engine.cards == told, "what is compiled stays as it is"
     assert compile(tiny_fp32, "HETERO:FPGA,CPU", numerics="fp32").cards == {"FPGA.0": "f32"}
+
+
+@pytest.mark.skipif(not supports("CPU", Precision.INT8), reason="this CPU computes no int8")
+def test_integers_are_told_of_an_int8_artifact_and_floats_of_the_rest(
+    tiny_fp32: Artifact, tiny_int8: Artifact
+) -> None:
+    told = describe(compile(tiny_int8))
+    assert (told.precision, told.compute) == ("int8", "f32")
+    assert told.arithmetic.split("+")[0] == "int8"
+    assert {*told.arithmetic.split("+")} <= {"int8", "f32"}
+    assert describe(compile(tiny_fp32)).arithmetic == "f32"
+    assert compile(tiny_int8, "MULTI:CPU").arithmetic == told.arithmetic
 
 
 def test_cards_of_a_pool_are_told_one_by_one(cards: Path, tiny_fp32: Artifact) -> None:

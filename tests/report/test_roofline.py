@@ -118,7 +118,12 @@ def measured() -> AnalyzeResult:
 def test_what_was_measured_is_told_from_what_is_modelled() -> None:
     text = shown(measured())
     assert max(map(len, text.splitlines())) <= 100
-    for told in ("Measured", "50%", "Images per second, measured", "Images per second at most"):
+    for told in (
+        "Measured",
+        "50%",
+        "Images per second, measured",
+        "Images per second, bound",
+    ):
         assert told in text
     assert "Measured" not in shown(result())
     drawn = roofline_plot(measured())

@@ -1,12 +1,14 @@
-"""What a device can at best make of a graph: the roofline of each layer, and of each precision.
+"""What a device can make of a graph under its roofs: each layer, and each precision.
 
 The model is that of Williams, Waterman and Patterson (CACM 52(4), 2009): a layer of I operations
 a byte runs at no more than min(peak, I x bandwidth). Every value and weight of a layer is taken
-to cross memory once; where a cache holds them, a device may be faster than the memory side says.
+to cross memory once. A layer that was measured faster than that was fed by a cache: its bound is
+of arithmetic alone. The roof of arithmetic that is measured is the fastest that OpenVINO was seen
+to run, products and the layers of the run itself, so that no layer passes it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from thorax.analysis.cost import GraphCost, LayerCost, cost_graph
@@ -105,6 +107,7 @@ def analyze(
         noise = [patterns(port, port.get_element_type(), count=4)[3] for port in inputs]
         timed = profile(opened.model, device, noise, compute=opened.compute)
     times = [None] * len(cost.layers) if timed is None else _times(cost.layers, kernels, timed)
+    peaks = _seen(cost.layers, opened.compute, times, peaks)
     layers = tuple(
         _layer(layer, opened.compute, peaks, time_s)
         for layer, time_s in zip(cost.layers, times, strict=True)
@@ -163,6 +166,27 @@ def _times(
     return times
 
 
+def _seen(
+    layers: Sequence[LayerCost],
+    compute: str,
+    times: Sequence[float | None],
+    peaks: Peaks | None,
+) -> Peaks | None:
+    """Return the roofs with those that were measured raised to what a layer was seen to reach."""
+    if peaks is None:
+        return None
+    rates = dict(peaks.operations_per_s)
+    for layer, time_s in zip(layers, times, strict=True):
+        element = _element(layer, compute)
+        if time_s and element in peaks.measured:
+            rates[element] = max(rates[element], 2 * layer.macs / time_s)
+    return replace(peaks, operations_per_s=rates)
+
+
+def _element(layer: LayerCost, compute: str) -> str:
+    return "int8" if layer.quantized else compute
+
+
 def _with_run(result: AnalyzeResult, timed: Profile, images: int) -> AnalyzeResult:
     """Return a result with what a run took beside its bound: `attained` is the share of it."""
     in_layers_s = sum(layer.measured_s or 0.0 for layer in result.layers)
@@ -194,19 +218,30 @@ def _peaks(peaks: Peaks) -> DevicePeaks:
     return DevicePeaks(
         gops={element: rate / 1e9 for element, rate in peaks.operations_per_s.items()},
         bandwidth_gb_s=peaks.bytes_per_s / 1e9 if peaks.bytes_per_s else None,
+        arithmetic=_arithmetic(peaks),
         measured=peaks.measured,
     )
+
+
+def _arithmetic(peaks: Peaks) -> Literal["fastest seen of OpenVINO", "given", ""]:
+    if not peaks.operations_per_s:
+        return ""
+    measured = {*peaks.operations_per_s} & {*peaks.measured}
+    return "fastest seen of OpenVINO" if measured else "given"
 
 
 def _layer(
     layer: LayerCost, compute: str, peaks: Peaks | None, time_s: float | None
 ) -> LayerRoofline:
-    element = "int8" if layer.quantized else compute
+    element = _element(layer, compute)
     # A device widens the weights that it does not compute with as they are stored.
     widened = layer.constants * _COMPUTE_BYTES[compute]
     weights = layer.weight_bytes if layer.quantized else widened
     moved = weights + layer.input_bytes + layer.output_bytes
     least = bound(layer.macs, moved, element, peaks)
+    cached = bool(least and time_s and least.memory_s and time_s < least.memory_s)
+    if peaks and cached:
+        least = bound(layer.macs, moved, element, replace(peaks, bytes_per_s=None)) or least
     attainable = least.attainable_ops_per_s if least else None
     return LayerRoofline(
         name=layer.name,
@@ -225,10 +260,10 @@ def _layer(
         arithmetic=element,
         attainable_gops=None if attainable is None else attainable / 1e9,
         bound_s=least.time_s if least else None,
-        bound_by=least.by if least else None,
+        bound_by="cache" if cached else least.by if least else None,
         measured_s=time_s,
         measured_gops=2 * layer.macs / time_s / 1e9 if layer.macs and time_s else None,
-        attained=least.time_s / time_s if least and time_s else None,
+        attained=least.time_s / time_s if least and least.time_s and time_s else None,
     )
 
 

@@ -265,18 +265,18 @@ def _gops(text: str | None, element: str) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Roofs:
-    """The device that is analysed, and its peaks."""
+    """The device that is analysed, and its roofs."""
 
     device: Annotated[
         str,
         device_option(help="Whose roofs, and whose fusion."),
     ] = "CPU"
     peak_gops: Annotated[
-        str | None, Option(help="Peak of the device, 10^9 operations/s: X, or f32=X,int8=Y.")
+        str | None, Option(help="Roof of the device, 10^9 operations/s: X, or f32=X,int8=Y.")
     ] = None
     bandwidth_gb_s: Annotated[float | None, Option(help="Of its memory, 10^9 bytes/s.")] = None
     measure: Annotated[
-        bool, Option("--measure/--no-measure", help="Time it, and the peaks that are not given.")
+        bool, Option("--measure/--no-measure", help="Time it, and the roofs that are not given.")
     ] = True
 
 

@@ -7,8 +7,13 @@ from typing import Any, Final
 import openvino as ov
 
 from thorax.devices.core import is_multi, list_members, list_parts, simulates, thorax_name
+from thorax.devices.counters import list_kernels
 from thorax.fpga.card import FpgaCard, find_card
 from thorax.fpga.emulation import VERSION
+
+_MULTIPLY: Final = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
+"""Kernels of OpenVINO that multiply by weights."""
+_INTEGERS: Final = {"i8": "int8", "u8": "int8"}
 
 _KEY: Final = "INFERENCE_PRECISION_HINT"
 
@@ -61,3 +66,13 @@ def computes_in(
         cards[name] if name in cards and elements[name] == "f32" else elements[name]
         for name in sorted(elements, key=lambda name: (*devices, name).index(name))
     ]
+
+
+def multiplies_in(compiled: ov.CompiledModel) -> list[str]:
+    """Return the element types of the kernels that multiply, 8-bit integers as "int8" and first.
+
+    Empty where a device does not tell.
+    """
+    kernels = [kernel for kernel in list_kernels(compiled) if kernel.type in _MULTIPLY]
+    elements = {_INTEGERS.get(kernel.precision, kernel.precision) for kernel in kernels}
+    return sorted(elements, key=lambda element: (element != "int8", element))

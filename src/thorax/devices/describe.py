@@ -39,6 +39,7 @@ def describe(engine: Engine) -> EngineFacts:
         devices=engine.devices,
         precision=engine.precision.value,
         compute=engine.compute,
+        arithmetic=engine.arithmetic,
         simulated=engine.simulated,
     )
 

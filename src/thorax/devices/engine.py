@@ -14,7 +14,7 @@ import openvino as ov
 
 from thorax.artifact import Artifact, Precision
 from thorax.data.samples import Images
-from thorax.devices.arithmetic import card_arithmetic, computes_in
+from thorax.devices.arithmetic import card_arithmetic, computes_in, multiplies_in
 from thorax.devices.core import (
     is_multi,
     list_members,
@@ -72,7 +72,8 @@ class Engine(ABC):
     """An artifact compiled for a device; every method may be called from several threads.
 
     `device`, `devices`, `compute` and `simulated` are those of `thorax.results.shared.Engine`, read
-    back from the devices; of a simulated card the format goes before: "fp11+f32". `streams`
+    back from the devices; of a simulated card the format goes before: "fp11+f32". `arithmetic` is
+    that of the layers that multiply, which of an INT8 artifact are integers. `streams`
     inferences of `batch` images each run side by side. `members` are what answers: this engine
     alone, or of `MULTI:` the engine of each member. `placement` is what runs on which device, where
     a simulated card is named; None of `MULTI:`, whose members have their own. `cards` are what each
@@ -81,6 +82,7 @@ class Engine(ABC):
     engine is compiled, whatever the cards are programmed with later.
     """
 
+    arithmetic: str
     cards: Mapping[str, str]
     members: tuple["Single", ...]
     _pool: Pool[Outputs]
@@ -219,6 +221,8 @@ class Single(Engine):
             placement=placement,
         )
         self.compiled = compiled
+        integers = self.precision is Precision.INT8
+        self.arithmetic = "+".join(multiplies_in(compiled)) if integers else self.compute
         self.requests = [compiled.create_infer_request() for _ in range(self.streams)]
         self._outputs = {name for port in compiled.outputs for name in port.get_names()}
         self._totals = CounterTotals()
@@ -255,6 +259,8 @@ class Several(Engine):
             streams=sum(member.streams for member in members),
             batch=members[0].batch,
         )
+        parts = [part for member in members for part in member.arithmetic.split("+")]
+        self.arithmetic = "+".join(dict.fromkeys(parts))
         self.cards = {name: text for member in members for name, text in member.cards.items()}
         self._share(members)
 

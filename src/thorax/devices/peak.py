@@ -1,6 +1,8 @@
-"""The most a device can do: arithmetic a second and bytes a second, measured.
+"""The roofs of a device: the fastest products that OpenVINO was seen to run, and bytes a second.
 
-The two numbers of the roofline model (Williams, Waterman, Patterson, CACM 52(4), 2009).
+The two numbers of the roofline model (Williams, Waterman, Patterson, CACM 52(4), 2009). What is
+measured of arithmetic is no peak of the hardware: OpenVINO's own kernels are timed, and a network
+may pass them. `benchmarks/hardware_peak.c` measures the hardware.
 """
 
 import math
@@ -23,7 +25,7 @@ from thorax.errors import UsageError
 from thorax.processors import processors
 
 ELEMENTS: Final = ("f32", "bf16", "int8")
-"""Arithmetic that a peak is known of."""
+"""Arithmetic that a roof is known of."""
 
 _WINDOWS: Final = 3
 _WINDOW_S: Final = 0.25
@@ -35,7 +37,8 @@ class Peaks:
     """The roofs of a device.
 
     Operations are by element type, a multiply-accumulate being two; bytes are of memory, None where
-    that is not known. `measured` are the numbers that were measured here; the others were given.
+    that is not known. `measured` are the numbers that were measured here, of arithmetic the fastest
+    products seen; the others were given.
     """
 
     device: str
@@ -88,8 +91,8 @@ def find_peaks(
         for element in ELEMENTS:
             if element != "f32" and not supports("CPU", Precision(element)):
                 continue
-            tell(f"measuring the peak of {element}")
-            rates[element] = measure_peak(element)
+            tell(f"looking for the fastest product of {element}")
+            rates[element] = fastest_product(element)
             measured.append(element)
     if bytes_per_s is None:
         tell("measuring the bandwidth of memory")
@@ -98,8 +101,8 @@ def find_peaks(
     return Peaks(device, rates, bytes_per_s, tuple(measured))
 
 
-def measure_peak(element: str) -> float:
-    """Return the operations a second of the CPU in one of `ELEMENTS`: see `find_peaks`."""
+def fastest_product(element: str) -> float:
+    """Return the operations a second of OpenVINO on the CPU in one of `ELEMENTS`: `find_peaks`."""
     return max(_rate(make(element), element) for make in (_convolutions, _products))
 
 

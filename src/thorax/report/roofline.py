@@ -53,7 +53,10 @@ def analyze_tables(result: AnalyzeResult, *, top: int | None = TOP) -> list[Tabl
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
+    """Return a share of a roof; a roof that was given, and passed, is none to have a share of."""
+    if value is None:
+        return ""
+    return "passed" if value > 1 else f"{value:.0%}"
 
 
 def _layers(shown: Sequence[LayerRoofline], result: AnalyzeResult) -> Table:
@@ -61,8 +64,8 @@ def _layers(shown: Sequence[LayerRoofline], result: AnalyzeResult) -> Table:
     if result.measured_s:
         note += (
             f" Bound: the least time, modelled. Measured: median of {result.measured_runs:,} "
-            "runs, one at a time. Of roof: bound / measured; above 100% where a cache holds what "
-            "the bound reads from memory."
+            "runs, one at a time. Of roof: bound / measured. Bound by cache: faster than memory, "
+            "so that the roof is of arithmetic alone."
         )
     if remaining := len(result.layers) - len(shown):
         note = f"{remaining:,} more layers, each with a lower bound: --all. {note}"
@@ -123,8 +126,8 @@ def _precisions(result: AnalyzeResult) -> Table:
             "Computed in": lambda row: row.arithmetic,
             "Weights MB": lambda row: three_figures(row.weight_bytes, 1e6),
             "Moved MB": lambda row: three_figures(row.moved_bytes, 1e6),
-            "Least ms": lambda row: three_figures(row.bound_s, 1e-3),
-            "Images/s at most": lambda row: rate_text(row.images_per_s_bound),
+            "Roofline ms": lambda row: three_figures(row.bound_s, 1e-3),
+            "Images/s by it": lambda row: rate_text(row.images_per_s_bound),
         },
     )
 
@@ -141,7 +144,7 @@ def _totals(result: AnalyzeResult) -> Table:
     if result.bound_s:
         rows += (
             ("Least time of one inference, bound", f"{result.bound_s * 1e3:,.4g} ms"),
-            ("Images per second at most, bound", rate_text(result.images_per_s_bound)),
+            ("Images per second, bound", rate_text(result.images_per_s_bound)),
         )
     if result.measured_s:
         rows += (
@@ -161,8 +164,13 @@ def _peaks(result: AnalyzeResult) -> str:
     roofs = [f"{element} {rate:,.0f} GOPS" for element, rate in peaks.gops.items()]
     if peaks.bandwidth_gb_s:
         roofs.append(f"memory {peaks.bandwidth_gb_s:,.1f} GB/s")
-    how = "measured" if peaks.measured else "as given"
-    return f"Peaks of {result.device}, {how}: {', '.join(roofs)}." if roofs else ""
+    if not roofs:
+        return ""
+    how = {
+        "given": ", as given",
+        "fastest seen of OpenVINO": ", the fastest that OpenVINO was seen to run",
+    }.get(peaks.arithmetic, "")
+    return f"Roofs of {result.device}{how}: {', '.join(roofs)}."
 
 
 def roofline_plot(result: AnalyzeResult, *, number: int = 0) -> str:
@@ -174,7 +182,7 @@ def roofline_plot(result: AnalyzeResult, *, number: int = 0) -> str:
     several on one page apart.
 
     Raises:
-        UsageError: `roofline-peaks` for a result without the device's peaks.
+        UsageError: `roofline-peaks` for a result without the device's roofs.
     """
     spoken = (
         f"Roofline of {result.model} on {result.device}: giga-operations a second "
@@ -191,8 +199,9 @@ def section(results: Sequence[AnalyzeResult]) -> Section:
         if result.has_roofs
     ]
     text = (
-        "The roof is the most that the device can compute, or feed from memory, at a layer's"
-        " operations a byte; marks are layers, larger the longer they must take.",
+        "The roof is the fastest that the device was seen to compute, or is said to, or what"
+        " memory feeds it, at a layer's operations a byte; marks are layers, larger the longer they"
+        " must take.",
     )
     tables = [table for result in results for table in analyze_tables(result)]
     return Section(
@@ -232,7 +241,7 @@ def _figure(result: AnalyzeResult) -> Figure:
     if peaks is None or not peaks.gops or not peaks.bandwidth_gb_s:
         raise UsageError(
             "roofline-peaks",
-            "a roofline needs the device's peaks; measure them or give --peak-gops and "
+            "a roofline needs the device's roofs; measure them or give --peak-gops and "
             "--bandwidth-gb-s",
         )
     roofs, bandwidth = peaks.gops, peaks.bandwidth_gb_s

@@ -44,7 +44,8 @@ class LayerRoofline(Part):
     """min(peak, intensity x bandwidth), 10^9 operations/s; null without MACs or peaks."""
     bound_s: float | None
     """Least time; null where nothing that it needs is known."""
-    bound_by: Literal["compute", "memory"] | None
+    bound_by: Literal["compute", "memory", "cache"] | None
+    """"cache": it was measured faster than memory, so that its bound is of arithmetic alone."""
     measured_s: float | None = None
     """Median; null where not measured."""
     measured_gops: float | None = None
@@ -97,10 +98,16 @@ class PrecisionCost(Part):
 
 
 class DevicePeaks(Part):
-    """The roofs of a device."""
+    """The roofs of a device.
+
+    Measured arithmetic is what OpenVINO was seen to run fastest, matrix products and the layers of
+    this run, and no peak of the hardware.
+    """
 
     gops: dict[str, float]
     """10^9 operations/s by element type; a multiply-accumulate is two operations."""
+    arithmetic: Literal["fastest seen of OpenVINO", "given", ""] = ""
+    """What `gops` are."""
     bandwidth_gb_s: float | None
     """Of its memory, 10^9 bytes/s."""
     measured: tuple[str, ...] = ()

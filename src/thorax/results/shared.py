@@ -109,7 +109,10 @@ class Engine(Part):
     precision: str
     """That weights are stored in."""
     compute: str
-    """Floating-point arithmetic that the devices compute in."""
+    """Floating-point arithmetic that the devices compute in; integers are of `arithmetic`."""
+    arithmetic: str = ""
+    """Element types of the layers that multiply, as compiled: "int8" or "int8+f32" of an INT8
+    artifact; empty where a device does not tell."""
     simulated: bool
     """Whether a simulated device takes part."""
 

@@ -1,0 +1,105 @@
+"""Load that others put on the processors while something is measured.
+
+All that the processors did, time that a hypervisor gave to other machines (steal) among it, less
+what this process and its descendants used, as a share of all processors over the window.
+"""
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+ALLOWED: Final = 0.10
+"""Share of all processors that others may use in a run that is written."""
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_BUSY: Final = (0, 1, 2, 5, 6, 7)
+"""Of the first line of /proc/stat: user, nice, system, irq, softirq, steal (proc(5))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Clocks at one moment, seconds.
+
+    Attributes:
+        at_s: monotonic clock.
+        busy_s: time that all processors together were busy, or stolen from this machine.
+        own_s: processor time of this process, its living descendants and those it waited for.
+    """
+
+    at_s: float
+    busy_s: float
+    own_s: float
+
+
+Read = Callable[[], Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Processor time of others over windows.
+
+    Attributes:
+        others_s: what they used, seconds.
+        capacity_s: what all processors had, seconds.
+    """
+
+    others_s: float = 0.0
+    capacity_s: float = 0.0
+
+    @classmethod
+    def between(cls, before: Reading, after: Reading, processors: int) -> Self:
+        """Return the load of one window; counters of 10 ms make no load below 0."""
+        used_s = (after.busy_s - before.busy_s) - (after.own_s - before.own_s)
+        return cls(max(0.0, used_s), (after.at_s - before.at_s) * processors)
+
+    def __add__(self, other: "Load") -> "Load":
+        return Load(self.others_s + other.others_s, self.capacity_s + other.capacity_s)
+
+    @property
+    def share(self) -> float:
+        """Part of all processors, 0-1."""
+        return self.others_s / self.capacity_s if self.capacity_s else 0.0
+
+
+def read() -> Reading:
+    """Return the clocks of now."""
+    fields = Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:]
+    busy = sum(int(fields[index]) for index in _BUSY)
+    own = os.times()
+    waited_for = own.children_user + own.children_system
+    return Reading(
+        time.monotonic(),
+        busy / _TICKS,
+        own.user + own.system + waited_for + _descendants_s(os.getpid()),
+    )
+
+
+def watch(seconds: float, processors: int) -> Load:
+    """Return the load of a window in which this process sleeps."""
+    before = read()
+    time.sleep(seconds)
+    return Load.between(before, read(), processors)
+
+
+def _descendants_s(root: int) -> float:
+    """Return the processor time, s, of living descendants and of what those waited for."""
+    ticks: dict[int, int] = {}
+    children: dict[int, list[int]] = defaultdict(list)
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # The name of a program may hold blanks and brackets.
+            fields = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        children[int(fields[1])].append(int(folder.name))
+        ticks[int(folder.name)] = sum(map(int, fields[11:15]))
+    total, line = 0, list(children[root])
+    while line:
+        process = line.pop()
+        total += ticks[process]
+        line += children[process]
+    return total / _TICKS

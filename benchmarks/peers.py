@@ -1,0 +1,348 @@
+"""Ways to run one trained network, each set as its own documentation asks on this processor.
+
+Each function is called in a process of its own (`benchmarks.side_process`) and returns how it is
+timed, with the batch and the number of instances side by side that served it best. Images are
+tensors that stay; what is normalised outside a graph is normalised before.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+
+from benchmarks import result
+from benchmarks.result import hardware
+from benchmarks.side_by_side import Turn
+from benchmarks.side_process import Measure, Ready, fastest, timed
+from thorax import artifact
+from thorax.devices import timing
+from thorax.devices.engine import Engine, HostResources, Single
+from thorax.devices.engine import compile as compile_artifact
+
+if TYPE_CHECKING:
+    import torch
+
+BATCHES: Final = (1, 8)
+BATCH_CHOICE: Final = "fastest of 1 and 8, one instance on all threads or one a thread"
+OPENVINO_CHOICE: Final = "fastest of 1 and 8, streams as the device chooses for throughput"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What every way runs.
+
+    Attributes:
+        run: folder of the training run.
+        images: float32 [N,1,S,S], normalised, as an .npy file; N of the largest batch or more.
+        raw: uint8 [N,1,S,S], the same before it, as an .npy file.
+        threads: that compute.
+    """
+
+    run: Path
+    images: Path
+    raw: Path
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    batch: int
+    instances: int
+
+
+def _ready(made: Mapping[_Choice, Measure], first: npt.ArrayLike, **more: object) -> Ready:
+    """Return the fastest choice; `first` are the probabilities of the first image."""
+    choice, measure = fastest(made)
+    answers = [round(float(value), 6) for value in np.ravel(first)]
+    return Ready(
+        measure, choice.batch, {**more, "instances": choice.instances, "first_answer": answers}
+    )
+
+
+def side_by_side(answers: Sequence[Callable[[], object]], images: int) -> Measure:
+    """Return what calls several functions again and again, each on a thread of its own."""
+    pool = ThreadPoolExecutor(len(answers))
+
+    def measure(seconds: float) -> Turn:
+        used, begin = time.process_time(), time.perf_counter()
+
+        def repeat(answer: Callable[[], object]) -> tuple[int, float]:
+            calls = 0
+            while (now := time.perf_counter()) - begin < seconds:
+                answer()
+                calls += 1
+            return calls, now
+
+        done = list(pool.map(repeat, answers))
+        elapsed = max(end for _, end in done) - begin
+        calls = sum(count for count, _ in done)
+        return Turn(elapsed, time.process_time() - used, calls * images)
+
+    return measure
+
+
+def thorax(network: Network, artifact_path: Path) -> Ready:
+    """Time the engine of an artifact, all its streams busy."""
+    loaded, raw = artifact.load(artifact_path), np.load(network.raw)
+    threads = None if network.threads == hardware()["processors"] else network.threads
+    made: dict[_Choice, Measure] = {}
+    for batch in BATCHES:
+        engine = compile_artifact(
+            loaded, "CPU", hint="throughput", batch=batch, host=HostResources(threads)
+        )
+        assert isinstance(engine, Single)
+
+        def measure(seconds: float, engine: Engine = engine, batch: int = batch) -> Turn:
+            used = time.process_time()
+            load = timing.keep_busy(engine, [raw[:batch]], seconds)
+            return Turn(load.window_s, time.process_time() - used, load.inferences * batch)
+
+        made[_Choice(batch, engine.streams)] = measure
+        if batch == 1:
+            first, kernels = engine.infer(raw[:1]).probability, kernels_of(engine.compiled)
+    return _ready(made, first, openvino=ov.get_version(), kernels=kernels)
+
+
+def openvino_queue(network: Network, xml: Path, precision: str) -> Ready:
+    """Time `ov.AsyncInferQueue` with tensors that stay: OpenVINO as its samples use it."""
+    raw, core = np.load(network.raw), ov.Core()
+    made: dict[_Choice, Measure] = {}
+    config = {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": precision,
+        **_threads(network.threads),
+    }
+    for batch in BATCHES:
+        model = core.read_model(xml)
+        model.reshape([batch, *list(model.inputs[0].shape)[1:]])
+        compiled = core.compile_model(model, "CPU", config)
+        queue = ov.AsyncInferQueue(compiled)
+        for request in queue:
+            request.set_input_tensor(ov.Tensor(raw[:batch].copy()))
+
+        def measure(seconds: float, queue: ov.AsyncInferQueue = queue, batch: int = batch) -> Turn:
+            calls, used, begin = 0, time.process_time(), time.perf_counter()
+            while time.perf_counter() - begin < seconds:
+                queue.start_async()
+                calls += 1
+            queue.wait_all()
+            elapsed = time.perf_counter() - begin
+            return Turn(elapsed, time.process_time() - used, calls * batch)
+
+        made[_Choice(batch, len(queue))] = measure
+        if batch == 1:
+            first, kernels = compiled(raw[:1])["probability"], kernels_of(compiled)
+    return _ready(made, first, openvino=ov.get_version(), kernels=kernels)
+
+
+def _threads(threads: int) -> dict[str, int]:
+    return {} if threads == hardware()["processors"] else {"INFERENCE_NUM_THREADS": threads}
+
+
+def kernels_of(compiled: ov.CompiledModel) -> list[str]:
+    """Return the names of the kernels of convolutions: AMX and VNNI stand in them."""
+    return sorted(
+        {
+            node.get_rt_info()["primitiveType"].astype(str)
+            for node in compiled.get_runtime_model().get_ops()
+            if node.get_rt_info()["layerType"].astype(str) == "Convolution"
+        }
+    )
+
+
+def pytorch(network: Network, precision: str, layout: str, compiled: bool) -> Ready:
+    """Time PyTorch, eager or by inductor with frozen weights, which its documentation advises."""
+    import torch
+
+    from thorax.training import checkpoint
+
+    torch.set_num_threads(network.threads)
+    module = checkpoint.load(network.run).network.eval()
+    element = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    memory = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
+    module = module.to(dtype=element).to(memory_format=memory)  # type: ignore[call-overload]
+    images = torch.from_numpy(np.load(network.images)).to(element)
+    if compiled:
+        import torch._inductor.config as inductor
+
+        inductor.freezing = True
+    run: Any = torch.compile(module, dynamic=False) if compiled else module
+
+    def answer(batch: int, threads: int) -> Callable[[], object]:
+        given = images[:batch].contiguous(memory_format=memory)
+
+        def call() -> object:
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+            with torch.no_grad() if compiled else torch.inference_mode():
+                return run(given)
+
+        return call
+
+    made: dict[_Choice, Measure] = {}
+    for batch in BATCHES:
+        made[_Choice(batch, 1)] = timed(answer(batch, network.threads), batch)
+        if not compiled:
+            calls = [answer(batch, 1) for _ in range(network.threads)]
+            made[_Choice(batch, network.threads)] = side_by_side(calls, batch)
+    with _onednn_names() as kernels:
+        first = answer(1, network.threads)()
+    assert isinstance(first, torch.Tensor)
+    probability = torch.sigmoid(first.float()).numpy()
+    return _ready(made, probability, torch=torch.__version__, kernels=kernels)
+
+
+@contextmanager
+def _onednn_names() -> Iterator[list[str]]:
+    """Yield a list that has afterwards the kernels of convolutions that oneDNN ran meanwhile."""
+    import torch
+
+    names: list[str] = []
+    kept = os.dup(1)
+    sys.stdout.flush()
+    with tempfile.TemporaryFile("w+b") as said:
+        os.dup2(said.fileno(), 1)
+        try:
+            with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):  # type: ignore[no-untyped-call]
+                yield names
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+        said.seek(0)
+        lines = said.read().decode("utf-8", "replace").splitlines()
+    fields = [line.split(",") for line in lines if ",exec,cpu,convolution," in line]
+    names += sorted({words[words.index("convolution") + 1] for words in fields})
+
+
+def onnxruntime(network: Network, model: Path) -> Ready:
+    """Time ONNX Runtime's CPU provider on a graph, bound to tensors that stay."""
+    import onnxruntime as ort
+
+    images = np.load(network.images)
+
+    def answer(batch: int, threads: int) -> Callable[[], object]:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        bound = session.io_binding()
+        bound.bind_ortvalue_input("image", ort.OrtValue.ortvalue_from_numpy(images[:batch]))
+        bound.bind_output("logits")
+
+        def call() -> object:
+            session.run_with_iobinding(bound)
+            return bound
+
+        return call
+
+    made: dict[_Choice, Measure] = {}
+    for batch in BATCHES:
+        made[_Choice(batch, 1)] = timed(answer(batch, network.threads), batch)
+        calls = [answer(batch, 1) for _ in range(network.threads)]
+        made[_Choice(batch, network.threads)] = side_by_side(calls, batch)
+    first: Any = answer(1, network.threads)()
+    logits = first.copy_outputs_to_cpu()[0]
+    told = "MLAS does not tell which it chose"
+    return _ready(made, 1 / (1 + np.exp(-logits)), onnxruntime=ort.__version__, kernels=told)
+
+
+def export(network: "torch.nn.Module", side: int, path: Path) -> Path:
+    """Write a network as ONNX, of any batch."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network.eval(),
+            (torch.zeros(1, 1, side, side),),
+            path,
+            dynamo=False,
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_axes={"image": {0: "n"}, "logits": {0: "n"}},
+            opset_version=17,
+        )
+    return path
+
+
+def quantize(plain: Path, images: npt.NDArray[np.float32], out: Path) -> dict[str, object]:
+    """Write ONNX Runtime's static INT8 of a graph, as its documentation asks on this processor.
+
+    U8 activations and S8 weights in QDQ form, a scale a channel, after its own preprocessing, and
+    weights of 7 bits only where there is no VNNI: there U8S8 products saturate
+    (onnxruntime.ai/docs/performance/model-optimizations/quantization.html). Returned is what was
+    set. The images are float32 [N,1,S,S], normalised, to calibrate with.
+    """
+    from onnxruntime import quantization
+
+    vnni = {"avx512_vnni", "avx_vnni"} & set(hardware()["instructions"])
+    chosen = {
+        "quant_format": quantization.QuantFormat.QDQ,
+        "activation_type": quantization.QuantType.QUInt8,
+        "weight_type": quantization.QuantType.QInt8,
+        "per_channel": True,
+        "reduce_range": not vnni,
+    }
+    rows = iter(images)
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
+            return next(({"image": row[None]} for row in rows), None)
+
+    ready = out.with_suffix(".ready.onnx")
+    quantization.quant_pre_process(plain, ready, skip_symbolic_shape=True)
+    quantization.quantize_static(ready, out, Reader(), **chosen)
+    return {name: str(value) for name, value in chosen.items()} | {"calibrated_on": len(images)}
+
+
+def onnxruntime_bf16_refusal() -> str | None:
+    """Return what ONNX Runtime's CPU provider says of a convolution in bf16; None if it runs it."""
+    import onnx
+    import onnxruntime as ort
+
+    element = onnx.TensorProto.BFLOAT16
+    ports = [onnx.helper.make_tensor_value_info(name, element, [1, 8, 8, 8]) for name in ("x", "y")]
+    weights = onnx.helper.make_tensor("w", element, [8, 8, 1, 1], [0.0] * 64)
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "conv", ports[:1], ports[1:], [weights])
+    opset = [onnx.helper.make_opsetid("", 22)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    try:
+        ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        return str(error).strip().splitlines()[0]
+    return None
+
+
+def benchmark_app(xml: Path, precision: str, seconds: float, device: str = "CPU") -> Turn:
+    """Time OpenVINO's own program on a graph: one turn, a process from start to exit.
+
+    Images are over the time that it says itself; the processor time would be of its start and of
+    compiling too, so there is none.
+    """
+    program = [sys.executable, "-c", "from openvino.tools.benchmark.main import main; main()"]
+    with tempfile.TemporaryDirectory() as folder:
+        words = [*program, "-m", str(xml), "-d", device, "-hint", "throughput"]
+        words += ["-t", f"{max(1, round(seconds))}", "-infer_precision", precision]
+        words += ["-json_stats", "-report_type", "no_counters", "-report_folder", folder]
+        result.timed(words)
+        report = json.loads((Path(folder) / "benchmark_report.json").read_text("utf-8"))
+    found, setup = report["execution_results"], report["configuration_setup"]
+    images = int(found["total number of iterations"]) * int(setup["batch size"])
+    requests = float(setup["number of parallel infer requests"])
+    return Turn(
+        float(found["total execution time (ms)"]) / 1e3, None, images, {"requests": requests}
+    )

@@ -1,0 +1,147 @@
+"""Ten ratios measured again in a few minutes, and held against those that are committed.
+
+    python -m benchmarks.quick --work FOLDER
+
+Each is compared by its intervals with the newest committed result of the same claim on a processor
+of the same features: *agree* where they overlap, *better* or *differ* where they do not. Exit
+status 0 if all agree or are better, 1 if one differs or failed, 2 if some cannot be compared:
+without such a result, or beside others' load above what is allowed.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import all as whole
+from benchmarks import result
+from benchmarks.side_by_side import less_is_better
+
+_SIDES: Final = (
+    "thorax_int8,thorax_bf16,thorax_fp32,onnxruntime_int8,onnxruntime_fp32,openvino_queue_int8,"
+    "torch_fp32,torch_channels_last_bf16"
+)
+RUNS: Final[Mapping[str, Sequence[str]]] = {
+    "resnet50_peers": ("--seconds", "1", "--sides", _SIDES),
+    "offline_against_benchmark_app": ("--seconds", "1", "--precisions", "int8"),
+    "scenarios_against_async_queue": (
+        "--seconds", "1", "--sides", "64", "--precisions", "int8",
+    ),
+    "classify_end_to_end": ("--seconds", "1", "--count", "48"),
+    "classify_startup": (),
+    "fpga_emulation_cost": ("--seconds", "0.7"),
+}  # fmt: skip
+TURNS: Final = "7"
+HEADLINES: Final = (
+    ("resnet50_peers", "Thorax INT8 over ONNX Runtime INT8"),
+    ("resnet50_peers", "Thorax INT8 over OpenVINO's queue INT8"),
+    ("resnet50_peers", "Thorax INT8 over PyTorch eager FP32"),
+    ("resnet50_peers", "Thorax BF16 over PyTorch eager, channels last BF16"),
+    ("resnet50_peers", "Thorax FP32 over ONNX Runtime FP32"),
+    ("offline_against_benchmark_app", "thorax benchmark over benchmark_app, int8"),
+    ("scenarios_against_async_queue", "offline, int8 at 64 px, images/s"),
+    ("classify_end_to_end", "classify over reading, then inferring"),
+    ("classify_startup", "classify over a bare OpenVINO script"),
+    ("fpga_emulation_cost", "latency: HETERO:FPGA,CPU over CPU in fp32"),
+)
+"""Claim and name of the comparison."""
+
+_FEATURES: Final = ("processors", "instructions")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One ratio: what was measured now, what is committed, and the verdict with its reason."""
+
+    name: str
+    now: str
+    committed: str
+    verdict: str
+
+
+def committed(claim: str, hardware: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
+    """Return the newest result of a claim that was measured on such a processor, None without."""
+    found = []
+    for path in folder.glob(f"{claim}_*.json"):
+        document = json.loads(path.read_text("utf-8"))
+        alike = all(document["hardware"].get(key) == hardware[key] for key in _FEATURES)
+        if alike and document["claim"] == claim and "comparisons" in document:
+            found.append(document)
+    return max(found, key=lambda document: str(document["date"]), default=None)
+
+
+def compare(name: str, now: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> Row:
+    """Return how a comparison of two results of a claim stands."""
+    if now is None:
+        return Row(name, "", "", "failed")
+    own, load = _named(now, name), now["load"]
+    if own is None:
+        return Row(name, "", "", "cannot compare: not measured here")
+    text = _text(own)
+    if load["others_share"] > load["allowed_share"]:
+        used = f"others used {load['others_share']:.0%} of the processors"
+        return Row(name, text, "", f"cannot compare: {used}")
+    theirs = None if before is None else _named(before, name)
+    if theirs is None:
+        return Row(name, text, "", "cannot compare: no result of such a processor")
+    return Row(name, text, _text(theirs), verdict(own, theirs))
+
+
+def verdict(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """Return "agree", "better" or "differ", by the intervals of wall-clock time."""
+    new, old = now["wall"], before["wall"]
+    if new["low"] <= old["high"] and old["low"] <= new["high"]:
+        return "agree"
+    higher = new["low"] > old["high"]
+    return "better" if higher is not less_is_better(now["quantity"]) else "differ"
+
+
+def _named(document: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    rows: Iterable[Mapping[str, Any]] = document["comparisons"]
+    return next((row for row in rows if row["name"] == name), None)
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    return "{ratio:.3f} [{low:.3f}, {high:.3f}]".format(**row["wall"])
+
+
+def status(rows: Iterable[Row]) -> int:
+    """Return the exit status of all verdicts."""
+    verdicts = [row.verdict for row in rows]
+    if {"differ", "failed"} & {*verdicts}:
+        return 1
+    return 2 if any(text.startswith("cannot") for text in verdicts) else 0
+
+
+def main() -> None:
+    """Read argv, measure, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
+    work = parser.parse_args().work
+    work.mkdir(parents=True, exist_ok=True)
+    hardware = result.hardware()
+    found: dict[str, Mapping[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for claim, options in RUNS.items():
+            words = ["--work", str(work), "--turns", TURNS, "--rehearsal", folder, *options]
+            progress = Path(folder) / "progress.json"
+            if not whole.run_all({claim: words}, progress, result.commit()):
+                (path,) = Path(folder).glob(f"{claim}_*.json")
+                found[claim] = json.loads(path.read_text("utf-8"))
+    rows = [
+        compare(name, found.get(claim), committed(claim, hardware, result.RESULTS))
+        for claim, name in HEADLINES
+    ]
+    result.table(
+        "Now against what is committed, wall clock [95 %]",
+        ("Ratio", "now", "committed", "verdict"),
+        [(row.name, row.now, row.committed, row.verdict) for row in rows],
+    )
+    raise SystemExit(status(rows))
+
+
+if __name__ == "__main__":
+    main()
