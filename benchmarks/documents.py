@@ -55,6 +55,7 @@ BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
         "docs/reliability.md": {
             "child cost": lambda evidence: page.claim_table(evidence, "child_cost"),
         },
+        "docs/planning.md": {"left out": _of("cluster_predictions", tables.left_out)},
         "docs/training.md": {"official recipe": _of("nih_official_recipe", tables.aurocs)},
         "docs/large-batch.md": {
             "phantoms": _of("large_batch", tables.large_batch("phantoms")),
@@ -77,6 +78,7 @@ WRITTEN_BY_SCRIPTS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "docs/fpga.md": {
             "published": "tests/fpga/test_published.py",
+            "predicted": "tests/fpga/test_published.py",
             "area": "tests/fpga/test_published.py",
             "searched": "tests/fpga/test_published.py",
         },

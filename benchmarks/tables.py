@@ -183,3 +183,19 @@ def difference(row: Mapping[str, Any]) -> str:
         return "-"
     low, high = row["difference_interval"]
     return f"{row['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def left_out(document: Document) -> str:
+    """Return how models of clusters fare with each system left out, beside their own rows."""
+    lines = [
+        "| System | In-sample: within 10 %; median; worst | Losses taken from "
+        "| Left out: within 10 %; median; worst |",
+        "|---|---|---|---|",
+    ]
+    for one in document["left_out"]:
+        own, other = (
+            f"{part['within_goal']} of {part['rows']}; {part['median']:.1%}; {part['worst']:.1%}"
+            for part in (one["in_sample"], one["left_out"])
+        )
+        lines.append(f"| {one['system']} | {own} | {one['losses_of']} | {other} |")
+    return "\n".join(lines)
