@@ -24,9 +24,9 @@ from thorax.phantoms.canvas import (
 from thorax.phantoms.chest import SIDES, Chest, x_of
 
 # What one part adds to the optical density picture, soft tissue of a chest being about 0.5.
-_RIB_BACK: Final = 0.075
-_RIB_FRONT: Final = 0.05
-_CLAVICLE: Final = 0.11
+_RIB_BACK: Final = 0.058
+_RIB_FRONT: Final = 0.036
+_CLAVICLE: Final = 0.09
 _AIRWAY: Final = 0.085
 
 

@@ -211,7 +211,7 @@ def sample_patient(rng: np.random.Generator) -> Patient:
         middle=0.5 + float(np.clip(rng.normal(0, 0.012), -0.026, 0.026)),
         knob=rng.uniform(0.006, 0.02) + 0.014 * old,
         air=rng.uniform(0.85, 1.12),
-        vessels=rng.uniform(0.55, 1.25),
+        vessels=rng.uniform(0.5, 1.05),
         wall=rng.uniform(0.03, 0.10),
         rib_slope=rng.uniform(0.03, 0.09),
         rib_phase=rng.uniform(-0.4, 0.4),

@@ -126,10 +126,10 @@ def _patient(seed: int, first: int) -> Patient:
 def _pose(rng: np.random.Generator) -> Points:
     """Draw float64 [2, 3]: how the patient stands before the detector."""
     angle = np.deg2rad(np.clip(rng.normal(0, 3.2), -8, 8))
-    scale = rng.uniform(0.96, 1.26)
+    scale = rng.uniform(1.08, 1.36)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    about = np.array([0.5, 0.45])
-    shift = about + np.clip(rng.normal(0, 0.04, 2), -0.08, 0.08) - turn @ about
+    about = np.array([0.5, 0.40])
+    shift = about + np.clip(rng.normal(0, 0.035, 2), -0.07, 0.07) - turn @ about
     return np.column_stack((turn, shift))
 
 

@@ -19,7 +19,7 @@ _LOW, _HIGH = -0.5, 1.4
 _BODY: Final = 0.08
 _SHARES: Final = np.array([0, 0.02, 0.06, 0.12, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97, 1.0])
 """Shares of the image's area at which the lookup table meets its target."""
-_GREYS: Final = np.array([10, 24, 40, 60, 80, 100, 119, 136, 152, 166, 182, 200, 222, 250]) / 255
+_GREYS: Final = np.array([12, 32, 54, 76, 95, 112, 128, 143, 157, 170, 184, 201, 222, 250]) / 255
 """Grey level, 0-1, that each share of the area stays below in the usual display of a chest."""
 
 
@@ -51,7 +51,7 @@ class Display:
 def sample_display(rng: np.random.Generator) -> Display:
     """Draw the processing of one exposure."""
     return Display(
-        grain=float(np.exp(rng.uniform(np.log(0.0012), np.log(0.0040)))),
+        grain=float(np.exp(rng.uniform(np.log(0.0012), np.log(0.0030)))),
         tilt=rng.normal(0, 0.045, 2),
         compression=rng.uniform(0.2, 0.5),
         sharpening=rng.uniform(0.2, 0.8),

@@ -85,7 +85,7 @@ def _effusion(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator) -> 
     chest = sheet.chest
     for site in lesion.sites:
         side = site.side
-        depth = 0.055 + 0.13 * lesion.contrast * rng.uniform(0.25, 1.0)
+        depth = 0.065 + 0.14 * lesion.contrast * rng.uniform(0.4, 1.0)
         high = chest.angle[side] - depth
         out = float(chest.lateral(side, np.array(high)))
         low = chest.dome[side] + 0.035 - 0.5 * max(0.0, depth - 0.09)
@@ -111,7 +111,7 @@ def _pneumothorax(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator)
     for site in lesion.sites:
         outline = chest.lung(site.side)
         anchor = np.array([float(x_of(site.side, chest.mediastinum)), chest.height(site.side, 0.9)])
-        scale = 0.95 - 0.13 * lesion.contrast * rng.uniform(0.5, 1.0)
+        scale = 0.94 - 0.16 * lesion.contrast * rng.uniform(0.5, 1.0)
         inner = anchor + scale * (outline - anchor)
         rim = sheet.canvas.blank()
         small = sheet.soft.blank()
@@ -125,7 +125,7 @@ def _pneumothorax(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator)
         edge = inner[: 1 + int((inner[:22, 1] < below).sum())]
         medial = inner[22:][::-1]
         edge = np.concatenate((medial[medial[:, 1] < chest.height(site.side, 0.16)][::-1], edge))
-        sheet.lines(edge, 0.0032, 0.05 + 0.09 * lesion.contrast)
+        sheet.lines(edge, 0.0032, 0.07 + 0.13 * lesion.contrast)
         sheet.box_of(lesion.finding, small > 127)
 
 
@@ -133,7 +133,7 @@ def _pleural_thickening(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Gene
     """A band with an uneven inner edge along the side wall, or a cap over the apex."""
     chest = sheet.chest
     for site in lesion.sites:
-        thick = (0.014 + 0.018 * lesion.contrast) * rng.uniform(0.8, 1.2)
+        thick = (0.022 + 0.030 * lesion.contrast) * rng.uniform(0.8, 1.2)
         if rng.random() < 0.7:
             first = rng.uniform(0.2, 0.45)
             last = first + rng.uniform(0.25, 0.45)
@@ -165,7 +165,7 @@ def _pleural_thickening(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Gene
             )
         outline = np.concatenate((outer, inner[::-1]))
         field = sheet.shapes([outline], 0.45 + 0.4 * lesion.contrast, 0.002)
-        sheet.add(field * np.float32(0.03 * lesion.contrast))
+        sheet.add(field * np.float32(0.13 * lesion.contrast))
         sheet.box(lesion.finding, outline)
 
 
@@ -226,9 +226,9 @@ def _consolidation(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator
         y = chest.height(site.side, {UPPER: 0.26, MIDDLE: 0.56, LOWER: 0.76}[site.zone])
         target = (float(x_of(site.side, 0.68 * chest.half_width)), y)
         tubes = bronchograms(sheet, chest.hilum_of(site.side), target, 0.10, rng)
-        amount = np.float32(0.15 + 0.6 * lesion.contrast)
+        amount = np.float32(0.3 + 0.55 * lesion.contrast)
         airless(sheet, np.asarray(np.clip(field, 0, 1) * amount, np.float32), tubes)
-        sheet.box_of(lesion.finding, (field > 0.4) & sheet.visible(site.side))
+        sheet.box_of(lesion.finding, (field > 0.25) & sheet.visible(site.side))
 
 
 def _atelectasis(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -269,7 +269,7 @@ def _collapse(sheet: FrontalSheet, lesion: Lesion, site: Site, rng: np.random.Ge
     else:
         rest = [(m, end[1] + 0.02), (m, begin[1])]
     outline = np.concatenate((edge, np.array(rest)))
-    sheet.shapes([outline], 0.2 + 0.5 * lesion.contrast, 0.0022)
+    sheet.shapes([outline], 0.35 + 0.5 * lesion.contrast, 0.0022)
     small = sheet.soft.blank()
     sheet.soft.fill(small, outline, 255)
     lung = sheet.soft.blank()
@@ -287,7 +287,7 @@ def _plates(sheet: FrontalSheet, lesion: Lesion, site: Site, rng: np.random.Gene
         y = floor - rng.uniform(0.03, 0.05) - 0.042 * step
         plates.append(plate(sheet, (float(x_of(site.side, u)), y), rng))
         sheet.box(lesion.finding, plates[-1])
-    sheet.shapes(plates, 0.2 + 0.6 * lesion.contrast, 0.0016)
+    sheet.shapes(plates, 0.3 + 0.65 * lesion.contrast, 0.0016)
 
 
 def _edema(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -311,7 +311,7 @@ def _edema(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator) -> Non
         kerley.append(np.stack((ends, np.stack((level, level + 0.003), axis=-1)), axis=-1))
         for _ in range(2):
             bronchi.append((x + SIGN[side] * rng.uniform(0.02, 0.06), y + rng.uniform(-0.05, 0.07)))
-    sheet.lines(np.concatenate(kerley), 0.0028, 0.03 + 0.07 * c)
+    sheet.lines(np.concatenate(kerley), 0.0034, 0.05 + 0.10 * c)
     cuffs(sheet, np.array(bronchi), c, rng)
     sheet.hazy = 0.3 + 0.6 * c
     sheet.congestion = 0.3 + 0.7 * c

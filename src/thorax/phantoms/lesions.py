@@ -187,12 +187,13 @@ def add_ball(
     radius = radius_of(sheet, cm)
     rows, columns, ball = _ball(sheet.canvas, centre, radius, rng, 0.06 if nodule else 0.22)
     # Twice as thick takes twice as much, but the display evens this out.
-    amount = (0.20 if nodule else 0.22) * lesion.contrast * rng.uniform(0.85, 1.1)
+    amount = (0.46 if nodule else 0.42) * lesion.contrast * rng.uniform(0.85, 1.1)
     field = np.zeros((sheet.canvas.side, sheet.canvas.side), np.float32)
     field[rows, columns] = ball * np.float32(amount)
     sheet.add(field)
-    reach = np.array((radius, radius)) * (1.0 if nodule else 1.04)
-    sheet.box(lesion.finding, np.array((centre - reach, centre + reach)))
+    angle = ramp(0, 2 * np.pi, 33)
+    reach = radius * (1.0 if nodule else 1.04)
+    sheet.box(lesion.finding, reach * curve(np.cos(angle), np.sin(angle)) + centre)
 
 
 def radius_of(sheet: Sheet, cm: float) -> float:
@@ -202,7 +203,7 @@ def radius_of(sheet: Sheet, cm: float) -> float:
 
 def size_of(lesion: Lesion, rng: np.random.Generator) -> float:
     """Draw the diameter of a nodule, under 3 cm, or of a mass, over 3 cm."""
-    return rng.uniform(1.3, 2.7) if lesion.finding == "Nodule" else rng.uniform(3.4, 6.2)
+    return rng.uniform(1.7, 2.85) if lesion.finding == "Nodule" else rng.uniform(3.4, 6.2)
 
 
 def focus(
@@ -216,9 +217,9 @@ def focus(
 
     Where it may lie is bool [G, G].
     """
-    radius = rng.uniform(0.05, 0.085)
+    radius = rng.uniform(0.055, 0.09)
     bulge = bump(sheet, centre, radius, radius * rng.uniform(0.8, 1.25)) * fluff(rng, 0.4)
-    field = np.clip((bulge - 0.2) / 0.6, 0, 1) * np.float32(0.28 + 0.52 * lesion.contrast) * where
+    field = np.clip((bulge - 0.2) / 0.6, 0, 1) * np.float32(0.45 + 0.5 * lesion.contrast) * where
     sheet.cloud(np.asarray(field, np.float32))
     sheet.box_of(lesion.finding, field > 0.4 * field.max())
 
@@ -254,7 +255,7 @@ def plate(sheet: Sheet, centre: tuple[float, float], rng: np.random.Generator) -
     length = rng.uniform(0.10, 0.17)
     u = 0.5 * length * ramp(-1, 1, 10)
     v = rng.uniform(-0.2, 0.2) * u - rng.uniform(0, 0.08) * u**2 / 0.02
-    taper = rng.uniform(0.009, 0.014) * np.sin(ramp(0.35, np.pi - 0.35, 10)) ** 0.6
+    taper = rng.uniform(0.012, 0.018) * np.sin(ramp(0.35, np.pi - 0.35, 10)) ** 0.6
     return ribbons(curve(u, v) + centre, taper)[0]
 
 
@@ -274,7 +275,7 @@ def sac(
     sheet.canvas.fill(pocket, np.column_stack((inner[:, 0], np.minimum(inner[:, 1], level))), 255)
     gas = sheet.canvas.plane(pocket, 0.0016)
     c = np.float32(0.25 + 0.75 * lesion.contrast)
-    sheet.add(c * (np.float32(0.085) * whole - np.float32(0.15) * gas))
+    sheet.add(c * (np.float32(0.12) * whole - np.float32(0.20) * gas))
     sheet.box(lesion.finding, outline)
 
 
@@ -286,7 +287,7 @@ def net(
     field = sheet.canvas.posed(np.asarray(weight, np.float32))
     field *= lungs
     field *= texture(2, sheet.canvas.side, rng)
-    sheet.add(field * np.float32(0.01 + 0.045 * lesion.contrast))
+    sheet.add(field * np.float32(0.02 + 0.09 * lesion.contrast))
 
 
 def bullae(
@@ -308,4 +309,4 @@ def cuffs(sheet: Sheet, at: Points, c: float, rng: np.random.Generator) -> None:
     angle = ramp(0, 2 * np.pi, 13)
     radius = rng.uniform(0.006, 0.009, (len(at), 1, 1))
     rings = radius * curve(np.cos(angle), np.sin(angle)) + at[:, None]
-    sheet.lines(rings, 0.004, 0.02 + 0.05 * c)
+    sheet.lines(rings, 0.004, 0.03 + 0.07 * c)

@@ -15,7 +15,7 @@ from thorax.phantoms.view import Signs, View
 
 # What one part adds to the density, soft tissue of a chest being about 0.5.
 _AIR: Final = 0.33
-_VESSEL: Final = 0.13
+_VESSEL: Final = 0.10
 _METAL: Final = 0.42
 
 
@@ -49,7 +49,7 @@ def density(
     layer = canvas.blank()
     canvas.fill(layer, view.heart(), 255)
     heart = canvas.plane(layer, 0.0035)
-    keep = 1 + np.float32(0.045) * noise(1, SOFT_SIDE, rng)
+    keep = 1 + np.float32(0.03) * noise(1, SOFT_SIDE, rng)
     keep *= (1 - signs.fill) * np.float32(1 / 255)
     # Above and below the lungs there is no air and no vessel to add.
     rows = painted_rows(lungs)
@@ -60,7 +60,7 @@ def density(
         air *= 1 - signs.solid[rows]
     layer = vessels(view, canvas, signs)[rows]
     if signs.bare is not None:
-        air *= 1 + canvas.plane(signs.bare[rows], weight=0.10)
+        air *= 1 + canvas.plane(signs.bare[rows], weight=0.18)
     marks = canvas.plane(layer, weight=_VESSEL * chest.vessels)
     marks -= np.float32(_AIR * chest.air)
     marks *= air

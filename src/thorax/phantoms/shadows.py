@@ -161,7 +161,7 @@ def _sternal_wires(chest: Chest, rng: np.random.Generator) -> list[Shape]:
 
 
 DEVICES: Final = {
-    "ecg": (_leads, 0.12, 0.35),
+    "ecg": (_leads, 0.08, 0.22),
     "endotracheal_tube": (_endotracheal_tube, 0.0, 0.22),
     "central_line": (_central_line, 0.04, 0.25),
     "nasogastric_tube": (_nasogastric_tube, 0.02, 0.2),
