@@ -125,7 +125,7 @@ def _pneumothorax(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator)
         edge = inner[: 1 + int((inner[:22, 1] < below).sum())]
         medial = inner[22:][::-1]
         edge = np.concatenate((medial[medial[:, 1] < chest.height(site.side, 0.16)][::-1], edge))
-        sheet.lines(edge, 0.0032, 0.07 + 0.13 * lesion.contrast)
+        sheet.pleura(edge, 0.0032, 0.07 + 0.13 * lesion.contrast)
         sheet.box_of(lesion.finding, small > 127)
 
 
@@ -133,39 +133,39 @@ def _pleural_thickening(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Gene
     """A band with an uneven inner edge along the side wall, or a cap over the apex."""
     chest = sheet.chest
     for site in lesion.sites:
-        thick = (0.022 + 0.030 * lesion.contrast) * rng.uniform(0.8, 1.2)
-        if rng.random() < 0.7:
-            first = rng.uniform(0.2, 0.45)
-            last = first + rng.uniform(0.25, 0.45)
-        else:
-            first, last = 0.015, rng.uniform(0.12, 0.2)
+        thick = (0.018 + 0.022 * lesion.contrast) * rng.uniform(0.8, 1.2)
         q = ramp(0, 1, 24)
-        share = first + q * (last - first)
-        y = chest.apex + share * (chest.angle[site.side] - chest.apex)
         ripple = spline(np.column_stack((np.arange(7), rng.uniform(0.6, 1.2, 7))), 24)[:, 1]
-        depth = thick * ripple
-        wall = chest.lateral(site.side, y)
-        if first < 0.1:
-            top = wall[0]
-            wall = np.concatenate(
-                (np.linspace(chest.medial(site.side, y[:1])[0], top, 8), wall[1:])
-            )
-            y = np.concatenate((np.full(8, y[0]), y[1:]))
-            depth = np.concatenate((np.linspace(0.3, 1, 8) * depth[0], depth[1:]))
-            fade = np.minimum(1, 3 * (1 - ramp(0, 1, len(y))))
-            outer, inner = (
-                curve(x_of(site.side, wall + 0.004), y - 0.004),
-                curve(x_of(site.side, wall - 0.8 * depth * fade), y + 0.9 * depth * fade),
-            )
+        fade = np.minimum(1, 5 * np.minimum(q, 1 - q)) ** 0.6
+        if rng.random() < 0.7:
+            first, last = rng.uniform(0.15, 0.4), rng.uniform(0.35, 0.5)
+            share = first + q * last
+            # Only as far as it can be told from the diaphragm.
+            y = chest.apex + np.minimum(share, 0.9) * (chest.angle[site.side] - chest.apex)
+            wall = curve(x_of(site.side, chest.lateral(site.side, y) + 0.004), y)
         else:
-            fade = np.minimum(1, 5 * np.minimum(q, 1 - q)) ** 0.6
-            outer, inner = (
-                curve(x_of(site.side, wall + 0.004), y),
-                curve(x_of(site.side, wall - depth * fade), y),
+            thick *= 0.85
+            end = rng.uniform(0.10, 0.16) * (chest.angle[site.side] - chest.apex)
+            outline = chest.lung(site.side)
+            cap = outline[outline[:, 1] < chest.apex + end]
+            # From the mediastinum over the apex down the wall.
+            medial = len(chest.lung(site.side)) - np.argmax(outline[::-1, 1] > chest.apex + end)
+            cap = np.concatenate(
+                (outline[medial:], cap[: np.argmax(outline[:, 1] > end + chest.apex)])
             )
-        outline = np.concatenate((outer, inner[::-1]))
-        field = sheet.shapes([outline], 0.45 + 0.4 * lesion.contrast, 0.002)
-        sheet.add(field * np.float32(0.13 * lesion.contrast))
+            steps = np.linspace(0, len(cap) - 1, 24)
+            wall = np.column_stack(
+                [np.interp(steps, np.arange(len(cap)), cap[:, axis]) for axis in (0, 1)]
+            )
+        centre = (float(x_of(site.side, 0.5 * chest.half_width)), chest.height(site.side, 0.5))
+        inward = np.array(centre) - wall
+        if wall[:, 1].min() > chest.apex + 0.05:
+            inward[:, 1] = 0
+        inward /= np.hypot(*inward.T)[:, None]
+        inner = wall + inward * (thick * ripple * fade)[:, None]
+        outline = np.concatenate((wall, inner[::-1]))
+        field = sheet.shapes([outline], 0.45 + 0.4 * lesion.contrast, 0.0022)
+        sheet.add(field * np.float32(0.14 * lesion.contrast))
         sheet.box(lesion.finding, outline)
 
 

@@ -251,7 +251,7 @@ class Lateral:
         blade = curve(self.back(blade_y) - 0.02 + 0.02 * np.sin(9 * blade_y), blade_y)
         canvas.fill(ribs, ribbons(sternum, 0.02)[0], 190)
         canvas.stroke(ribs, np.stack((blade, blade + np.array((-0.05, 0.01)))), 0.006, 130)
-        return canvas.plane(ribs, 0.0022, weight=0.10 * chest.bone)
+        return canvas.plane(ribs, 0.0022, weight=0.075 * chest.bone)
 
 
 def sample_lateral(chest: Chest, rng: np.random.Generator, *, inflated: float) -> Lateral:

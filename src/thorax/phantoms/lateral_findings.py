@@ -39,6 +39,7 @@ class LateralSheet(Sheet):
     """A sheet over a chest that is seen from the side."""
 
     view: Lateral
+    share = 0.6
 
     def draw(self, lesion: Lesion, rng: np.random.Generator) -> None:
         """Draw the signs of a lesion, and note its boxes."""
@@ -265,7 +266,7 @@ def _pneumothorax(sheet: LateralSheet, lesion: Lesion, rng: np.random.Generator)
         inner = anchor + scale * (outline - anchor)
         front = inner[(inner[:, 0] < anchor[0]) & (inner[:, 1] < view.chest.height(site.side, 0.7))]
         front = front[np.argsort(front[:, 1])]
-        sheet.lines(front, 0.0032, 0.04 + 0.06 * lesion.contrast)
+        sheet.pleura(front, 0.0032, 0.05 + 0.08 * lesion.contrast)
         sheet.box(
             lesion.finding, np.concatenate((front, outline[outline[:, 1] < front[-1, 1]][:12]))
         )

@@ -1,5 +1,7 @@
 """What lesions are made of in either view: balls, foci, patches, plates, nets, sacs, and boxes."""
 
+from typing import ClassVar
+
 import cv2
 import numpy as np
 
@@ -29,6 +31,8 @@ class Sheet(Signs):
     """What the signs of one phantom add up to, and their boxes in shares of the image."""
 
     soft = SOFT
+    share: ClassVar[float] = 1.0
+    """Of the density that a lesion adds: less where more lies over it."""
     x, y = AXIS[None], AXIS[:, None]
 
     def __init__(self, view: View, canvas: Canvas) -> None:
@@ -70,6 +74,7 @@ class Sheet(Signs):
 
     def add(self, field: Plane) -> None:
         """Add density; float32 [S, S]."""
+        field = field * np.float32(self.share)
         self.added = field if self.added is None else self.added + field
 
     def markings(self, mask: Mask) -> None:
@@ -78,9 +83,16 @@ class Sheet(Signs):
 
     def lines(self, curves: Points, width: float, amount: float, blur: float = 0.0008) -> None:
         """Add thin dense lines."""
+        self.add(self._lines(curves, width, blur) * np.float32(amount))
+
+    def pleura(self, curves: Points, width: float, amount: float) -> None:
+        """Add the line of the visceral pleura, which stays where markings are taken away."""
+        self.edge = self._lines(curves, width, 0.0008) * np.float32(amount)
+
+    def _lines(self, curves: Points, width: float, blur: float) -> Plane:
         layer = self.canvas.blank()
         self.canvas.stroke(layer, curves, width, 255)
-        self.add(self.canvas.plane(layer, blur) * np.float32(amount))
+        return self.canvas.plane(layer, blur)
 
     def box(self, finding: str, points: Points) -> None:
         """Note the box around patient-frame points [n, 2], cut at the image's edges."""
@@ -187,7 +199,7 @@ def add_ball(
     radius = radius_of(sheet, cm)
     rows, columns, ball = _ball(sheet.canvas, centre, radius, rng, 0.06 if nodule else 0.22)
     # Twice as thick takes twice as much, but the display evens this out.
-    amount = (0.46 if nodule else 0.42) * lesion.contrast * rng.uniform(0.85, 1.1)
+    amount = (0.42 if nodule else 0.38) * lesion.contrast * rng.uniform(0.85, 1.1)
     field = np.zeros((sheet.canvas.side, sheet.canvas.side), np.float32)
     field[rows, columns] = ball * np.float32(amount)
     sheet.add(field)

@@ -54,13 +54,15 @@ def density(
     # Above and below the lungs there is no air and no vessel to add.
     rows = painted_rows(lungs)
     air = canvas.posed(np.asarray(keep, np.float32), max(1, rows.stop))[rows]
+    outside = None if signs.bare is None else canvas.plane(signs.bare)
+    if outside is not None:
+        # What fills lung does not fill the air beside it.
+        air += outside[rows] * (np.float32(1.12 / 255) - air)
     air *= lungs[rows].astype(np.float32)
     air *= 1 - np.float32(view.heart_share) * heart[rows]
     if signs.solid is not None:
         air *= 1 - signs.solid[rows]
     layer = vessels(view, canvas, signs)[rows]
-    if signs.bare is not None:
-        air *= 1 + canvas.plane(signs.bare[rows], weight=0.18)
     marks = canvas.plane(layer, weight=_VESSEL * chest.vessels)
     marks -= np.float32(_AIR * chest.air)
     marks *= air
@@ -69,7 +71,9 @@ def density(
     picture[rows] += marks
     picture += view.bones(canvas, lungs)
     if signs.added is not None:
-        picture += signs.added
+        picture += signs.added if outside is None else signs.added * (1 - outside)
+    if signs.edge is not None:
+        picture += signs.edge
     layer = canvas.blank()
     canvas.fill(layer, view.body(), 255)
     picture *= canvas.plane(layer)

@@ -230,10 +230,10 @@ def _soft(chest: Chest, rng: np.random.Generator, *, ap: bool) -> Plane:
     # Broad haze of muscle, fat and scattered radiation.
     for _ in range(int(rng.integers(1, 4))):
         x, y = rng.uniform(0.15, 0.85, 2)
-        broad, high = rng.uniform(0.05, 0.16, 2)
+        broad, high = rng.uniform(0.10, 0.24, 2)
         across = np.exp(-(((AXIS - np.float32(x)) / np.float32(broad)) ** 2))
         down = np.exp(-(((AXIS - np.float32(y)) / np.float32(high)) ** 2))
-        plane += np.outer(down * np.float32(rng.normal(0, 0.045)), across)
+        plane += np.outer(down * np.float32(rng.normal(0, 0.035)), across)
     return plane
 
 

@@ -52,6 +52,7 @@ class Signs:
         solid: float32 [S, S], 0-1: the same, signs with an edge; None = nothing.
         bare: uint8 [S, S], 255 where no lung markings are and the air is freest; None = nowhere.
         added: float32 [S, S]: density added last, air-fluid levels and thin lines; None = nothing.
+        edge: float32 [S, S]: density of the visceral pleura, seen beside air; None = not seen.
         hazy: share of the vessels' sharpness lost, 0-1.
         congestion: how far blood has moved to the upper lobes, 0-1.
     """
@@ -60,5 +61,6 @@ class Signs:
     solid: Plane | None = None
     bare: Mask | None = None
     added: Plane | None = None
+    edge: Plane | None = None
     hazy: float = 0.0
     congestion: float = 0.0
