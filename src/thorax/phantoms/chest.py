@@ -218,7 +218,7 @@ def sample_patient(rng: np.random.Generator) -> Patient:
         clavicle=apex + rng.uniform(0.035, 0.075),
         spine_bend=rng.normal(0, 0.006 + 0.006 * old),
         breasts=(float(sides[0]), float(sides[1])),
-        breast_level=(rng.uniform(0.62, 0.9), rng.uniform(0.10, 0.15)),
+        breast_level=(rng.uniform(0.72, 1.02), rng.uniform(0.10, 0.15)),
         bubble=(rng.uniform(0.09, 0.19), rng.uniform(0.03, 0.075), rng.uniform(0.012, 0.04)),
         bone=rng.uniform(0.85, 1.25) - 0.25 * old,
         tree=int(rng.integers(0, 2**32)),

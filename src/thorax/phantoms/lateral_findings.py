@@ -82,7 +82,7 @@ def _effusion(sheet: LateralSheet, lesion: Lesion, rng: np.random.Generator) -> 
     view = sheet.view
     for site in lesion.sites:
         side = site.side
-        depth = 0.05 + 0.12 * lesion.contrast * rng.uniform(0.3, 1.0)
+        depth = 0.09 + 0.12 * lesion.contrast * rng.uniform(0.3, 1.0)
         corner = float(view.floor(side, np.array(0.48)))
         high = corner - depth
         z = ramp(0.0, 0.5, 24)
@@ -94,7 +94,7 @@ def _effusion(sheet: LateralSheet, lesion: Lesion, rng: np.random.Generator) -> 
         wall = curve(view.back(y) + 0.004, y)
         bottom = curve(view.at(z[wet]), base[wet])[::-1]
         outline = np.concatenate((top, wall, bottom))
-        sheet.shapes([outline], 0.3 + 0.35 * lesion.contrast, 0.0045)
+        sheet.shapes([outline], 0.45 + 0.4 * lesion.contrast, 0.0045)
         sheet.box(lesion.finding, outline)
 
 
