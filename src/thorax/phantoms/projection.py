@@ -5,6 +5,7 @@ The picture is optical density: parts add up and air takes away.
 
 from typing import Final
 
+import cv2
 import numpy as np
 
 from thorax.phantoms.canvas import SOFT_SIDE, Canvas, Mask, Plane, noise, painted_rows
@@ -76,7 +77,7 @@ def density(
         picture += signs.edge
     layer = canvas.blank()
     canvas.fill(layer, view.body(), 255)
-    picture *= canvas.plane(layer)
+    cv2.multiply(picture, layer, picture, scale=1 / 255, dtype=cv2.CV_32F)
     if shadows.shapes:
         picture += canvas.plane(painted(shadows.shapes, canvas), weight=_METAL)
     return picture
