@@ -233,7 +233,7 @@ def focus(
     bulge = bump(sheet, centre, radius, radius * rng.uniform(0.8, 1.25)) * fluff(rng, 0.4)
     field = np.clip((bulge - 0.2) / 0.6, 0, 1) * np.float32(0.45 + 0.5 * lesion.contrast) * where
     sheet.cloud(np.asarray(field, np.float32))
-    sheet.box_of(lesion.finding, field > 0.3 * field.max())
+    sheet.box_of(lesion.finding, field > 0.2 * field.max())
 
 
 def patch(
