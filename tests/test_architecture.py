@@ -70,7 +70,10 @@ UNNAMED = {
     "inference": "findings heatmap_folder ray_process",
     "landscape": "search",
     "mo": "arguments command_line ports",
-    "phantoms": "anatomy canvas chest dicom findings sampling",
+    "phantoms": (
+        "anatomy canvas chest dicom findings lateral lateral_findings lesions projection "
+        "sampling shadows vessels view"
+    ),
     "power": "log meter modelled nvml programs rapl watch",
     "report": (
         "benchmark benchmark_plots data figure parts plan_server "

@@ -11,14 +11,15 @@ from thorax.data.headers import complete
 from thorax.data.samples import Sample, Source
 from thorax.errors import DataError
 from thorax.labels import LabelSet
-from thorax.phantoms.dicom import encode_dicom
+from thorax.phantoms.dicom import Subject, encode_dicom
 
 SECRET = "DOE-4711"
 
 
 def dicom(path: Path, **attributes: str) -> Sample:
+    subject = Subject(SECRET, 50, "O")
     grey = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
-    file = encode_dicom(grey, patient=SECRET, view="PA", spacing_mm=1.0, seed=0, index=0)
+    file = encode_dicom(grey, subject=subject, view="PA", spacing_mm=1.0, seed=0, index=0)
     path.write_bytes(file)
     header = dcmread(path)
     for name, value in attributes.items():

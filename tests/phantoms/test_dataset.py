@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,58 +16,19 @@ import numpy as np
 import pydicom
 import pytest
 
-from thorax.data.samples import Box
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import locked
 from thorax.images.radiograph import read
 from thorax.labels import NIH14, NO_FINDING
 from thorax.phantoms import dataset, sampling
-from thorax.phantoms.dataset import Phantom, draw, spacing_mm, write
-
-LOCAL = (
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pneumonia",
-    "Consolidation",
-    "Pleural_Thickening",
-    "Hernia",
-    "Effusion",
-)
-"""Findings that leave the chest's measures alone, so that only their lesions' pixels differ."""
-
-
-def _pair(
-    finding: str, index: int, *, seed: int = 11, side: int = 256
-) -> tuple[Phantom, Phantom, np.ndarray]:
-    """The same exposure with one finding and with none, and their difference in grey levels."""
-    ill = draw(seed, index, side=side, findings=[finding])
-    well = draw(seed, index, side=side, findings=[])
-    return ill, well, ill.pixels.astype(np.float64) - well.pixels.astype(np.float64)
-
-
-def _inside(phantom: Phantom, margin: float = 0.0) -> np.ndarray:
-    """Bool [S, S]: in any box, each widened by a margin in pixels."""
-    side = len(phantom.pixels)
-    centre = np.arange(side) + 0.5
-    mask = np.zeros((side, side), bool)
-    for box in phantom.boxes:
-        x = (centre > box.x - margin) & (centre < box.x + box.width + margin)
-        y = (centre > box.y - margin) & (centre < box.y + box.height + margin)
-        mask |= y[:, None] & x
-    return mask
+from thorax.phantoms.dataset import draw, expose, write
 
 
 def test_the_same_arguments_give_the_same_phantom() -> None:
     for index in range(4):
         one, two = draw(7, index, side=128), draw(7, index, side=128)
         assert np.array_equal(one.pixels, two.pixels)
-        assert (one.findings, one.boxes, one.patient, one.view) == (
-            two.findings,
-            two.boxes,
-            two.patient,
-            two.view,
-        )
+        assert replace(one, pixels=two.pixels) == two
     assert not np.array_equal(draw(7, 0, side=128).pixels, draw(8, 0, side=128).pixels)
 
 
@@ -103,11 +65,14 @@ def test_every_side_shows_the_same_picture_and_the_same_boxes() -> None:
         smooth = [
             cv2.GaussianBlur(p.astype(np.float32), (0, 0), 1.5) for p in (halved, small.pixels)
         ]
-        gap = np.abs(smooth[0] - smooth[1])
-        # Edges are drawn to about half a pixel, and a pixel is twice as wide at half the side.
-        assert gap.mean() < 2.0
-        assert np.percentile(gap, 99) < 14
         assert np.corrcoef(smooth[0].ravel(), smooth[1].ravel())[0, 1] > 0.997
+        names = large.findings
+        fine, coarse = (expose(5, index, names, side=side).density for side in (512, 256))
+        halved = cv2.resize(fine, (256, 256), interpolation=cv2.INTER_AREA)
+        gap = np.abs(cv2.GaussianBlur(halved - coarse, (0, 0), 1.5))
+        # Edges are drawn to about half a pixel, and a pixel is twice as wide at half the side.
+        assert gap.mean() < 2 / 255
+        assert np.percentile(gap, 99) < 14 / 255
 
 
 def test_every_finding_has_boxes_inside_the_image_and_no_other_finding_has() -> None:
@@ -135,133 +100,6 @@ def test_patients_have_one_to_three_images_of_one_anatomy() -> None:
     order = [p.patient for p in phantoms]
     assert order == sorted(order), "a patient's images follow each other"
     assert {p.view for p in phantoms} == {"PA", "AP"}
-
-
-def test_a_local_finding_changes_its_boxes_and_nothing_else() -> None:
-    for finding in LOCAL:
-        for index in range(6):
-            ill, well, change = _pair(finding, index)
-            assert (ill.view, ill.patient) == (well.view, well.patient)
-            outside = ~_inside(ill, margin=0.03 * 256)
-            # The heart lets a tenth of what lies behind it through: not enough to box.
-            assert np.abs(change[outside]).max() <= 12, (finding, index)
-            assert np.abs(change[_inside(ill)]).max() >= 30, (finding, index)
-
-
-@pytest.mark.parametrize("finding", NIH14.findings)
-def test_the_corners_with_markers_and_the_air_outside_tell_no_finding(finding: str) -> None:
-    for index in range(8):
-        _, _, change = _pair(finding, index)
-        for corner in (change[:46, :20], change[:46, -20:]):
-            assert np.abs(corner).max() <= 1
-
-
-def _heart_width(phantom: Phantom, box: Box) -> float:
-    """Pixels from the right lung's edge to the left lung's, where the heart is widest."""
-    smooth = cv2.GaussianBlur(phantom.pixels, (0, 0), 2.0).astype(np.float64)
-    widest = 0
-    for y in range(round(box.y + 0.5 * box.height), round(box.y + 0.85 * box.height)):
-        row = smooth[y]
-        dark = row < (row[116:140].mean() + row.min(where=_between(row, 60), initial=255)) / 2
-        right = np.flatnonzero(dark[40:128])
-        left = np.flatnonzero(dark[128:216])
-        if len(right) and len(left):
-            widest = max(widest, int(128 + left[0] - (40 + right[-1])))
-    return widest
-
-
-def _between(row: np.ndarray, margin: int) -> np.ndarray:
-    columns = np.arange(len(row))
-    return (columns >= margin) & (columns < len(row) - margin)
-
-
-def test_only_cardiomegaly_takes_more_than_half_of_the_chest() -> None:
-    for index in range(16):
-        ill, well, _ = _pair("Cardiomegaly", index)
-        (box,) = ill.boxes
-        # Hyperinflation does not change the chest's width, and its boxes are the two lungs.
-        lungs = draw(11, index, findings=["Emphysema"]).boxes
-        chest = max(b.x + b.width for b in lungs) - min(b.x for b in lungs)
-        assert box.width / chest > 0.52
-        assert _heart_width(well, box) / chest < 0.5
-        assert _heart_width(ill, box) / chest > 0.5
-
-
-def test_a_nodule_is_under_three_centimetres_and_a_mass_over() -> None:
-    cm = spacing_mm(256) / 10
-    for index in range(30):
-        for box in draw(12, index, findings=["Nodule"]).boxes:
-            assert 0.8 < max(box.width, box.height) * cm < 3.0
-        for box in draw(12, index, findings=["Mass"]).boxes:
-            assert min(box.width, box.height) * cm > 3.0
-
-
-@pytest.mark.parametrize("finding", ["Nodule", "Mass"])
-def test_the_box_of_a_round_lesion_is_tight(finding: str) -> None:
-    for index in range(8):
-        ill, _, change = _pair(finding, index, side=512)
-        box = ill.boxes[0]
-        if len(ill.boxes) > 1:
-            continue
-        y, x = np.nonzero(change > 0.4 * np.percentile(change[_inside(ill)], 90))
-        near = _inside(ill, 8)[y, x]
-        x, y = x[near], y[near]
-        measured = np.array((x.min(), y.min(), x.max() + 1, y.max() + 1))
-        stated = np.array((box.x, box.y, box.x + box.width, box.y + box.height))
-        assert np.abs(measured - stated).max() < 10, (finding, index)
-
-
-def test_pneumothorax_is_a_dark_rim_beside_a_white_line() -> None:
-    for index in range(10):
-        ill, well, change = _pair("Pneumothorax", index)
-        inside = _inside(ill)
-        darker = inside & (change < -4)
-        assert darker.sum() > 0.08 * inside.sum()
-        assert change[inside].max() > 8, "the pleural line"
-        grain = [
-            np.abs(p.pixels.astype(float) - cv2.GaussianBlur(p.pixels.astype(float), (0, 0), 2))
-            for p in (ill, well)
-        ]
-        core = cv2.erode(darker.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-        if core.sum() > 50:
-            assert grain[0][core].mean() < grain[1][core].mean(), "no markings in the rim"
-
-
-def test_effusion_whitens_the_base_and_climbs_at_the_wall() -> None:
-    for index in range(10):
-        ill, _, change = _pair("Effusion", index)
-        for box in ill.boxes:
-            x, y, w, h = (round(v) for v in (box.x, box.y, box.width, box.height))
-            wet = change[y : y + h, x : x + w] > 15
-            outer = wet[:, : w // 4] if box.x + box.width / 2 < 128 else wet[:, -(w // 4) :]
-            inner = wet[:, -(w // 3) :] if box.x + box.width / 2 < 128 else wet[:, : w // 3]
-            assert outer.any()
-            first = np.argmax(outer.any(axis=1))
-            assert not inner.any() or first <= np.argmax(inner.any(axis=1)) + 1, "meniscus"
-
-
-def test_emphysema_darkens_and_atelectasis_whitens() -> None:
-    for index in range(8):
-        ill, _, change = _pair("Emphysema", index)
-        assert np.median(change[_inside(ill)]) < 0
-        ill, _, change = _pair("Atelectasis", index)
-        assert np.median(change[_inside(ill)]) > 0
-
-
-def test_consolidation_is_one_sided_and_edema_and_infiltration_are_not() -> None:
-    for index in range(8):
-        for finding, sides in (("Consolidation", 1), ("Pneumonia", 1), ("Edema", 2)):
-            boxes = draw(13, index, findings=[finding]).boxes
-            assert len({b.x + b.width / 2 < 128 for b in boxes}) == sides
-        boxes = draw(13, index, findings=["Infiltration"]).boxes
-        assert {b.x + b.width / 2 < 128 for b in boxes} == {True, False}
-
-
-def test_severity_spreads_from_subtle_to_plain() -> None:
-    severity = [sampling.plan(1, i, ["Nodule"])[0].severity for i in range(400)]
-    assert min(severity) < 0.35
-    assert np.mean(severity) > 0.6
-    assert max(severity) <= 1
 
 
 def test_numbers_out_of_range_are_refused() -> None:
@@ -334,6 +172,7 @@ def test_tables_say_what_is_drawn(tmp_path: Path) -> None:
         assert np.array_equal(image, phantom.pixels)
         assert row["findings"] == ("|".join(phantom.findings) or NO_FINDING)
         assert (row["patient"], row["view"]) == (phantom.patient, phantom.view)
+        assert (int(row["age"]), row["sex"]) == (phantom.age, phantom.sex)
         assert np.array_equal(NIH14.row(row["findings"].split("|")), NIH14.row(phantom.findings))
         mine = [b for b in boxes if b["image"] == row["image"]]
         assert len(mine) == len(phantom.boxes)
@@ -341,6 +180,8 @@ def test_tables_say_what_is_drawn(tmp_path: Path) -> None:
             assert noted["finding"] == box.finding
             assert float(noted["x"]) == pytest.approx(box.x, abs=0.006)
             assert float(noted["height"]) == pytest.approx(box.height, abs=0.006)
+            subtlety = phantom.subtleties[phantom.findings.index(box.finding)]
+            assert float(noted["subtlety"]) == pytest.approx(subtlety, abs=0.0006)
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +203,7 @@ def test_a_dicom_reads_back_as_the_drawing(dicoms: Path) -> None:
         assert np.array_equal(read(data).grey8, phantom.pixels)
         assert image.pixel_array.max() < 2**image.BitsStored
         assert (image.ViewPosition, image.PatientID) == (phantom.view, phantom.patient)
+        assert (image.PatientSex, image.PatientAge) == (phantom.sex, f"{phantom.age:03d}Y")
         assert not set(phantom.findings) & set(str(image).replace("'", " ").split())
         uids |= {image.SOPInstanceUID, image.SeriesInstanceUID, image.StudyInstanceUID}
     assert len(uids) == 18

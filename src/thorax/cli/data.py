@@ -28,6 +28,7 @@ from thorax.errors import printable
 
 if TYPE_CHECKING:
     from thorax.data.samples import ReadOptions, Source
+    from thorax.phantoms.dataset import Style
 
 data_app = typer.Typer(
     no_args_is_help=True, help="Import radiographs into a store, check it, say how easy it is."
@@ -321,6 +322,7 @@ def import_folder(
 def import_phantom(
     images: Annotated[Path, Argument(help="Folder that `thorax phantom` wrote.")],
     store: StoreOptions,
+    views: Views = "frontal",
     json: Json = False,
 ) -> None:
     """Import phantoms with their boxes."""
@@ -331,7 +333,7 @@ def import_phantom(
         images,
         labels=images / "labels.csv",
         boxes=images / "boxes.csv",
-        options=read_options(findings=NIH14.name),
+        options=read_options(findings=NIH14.name, views=views),
     )
     source = replace(source, name="phantom")
     _import(source, store, as_json=json)
@@ -383,9 +385,34 @@ def data_baseline(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class StyleOptions:
+    """How phantoms are drawn."""
+
+    view: Annotated[
+        str, Option(help="frontal (PA and AP) or lateral; a collection has one kind.")
+    ] = "frontal"
+    subtlety: Annotated[
+        str,
+        Option(
+            metavar="NUMBER|LOW-HIGH",
+            help="How hard lesions are to see, 0 (plain) to 1; drawn evenly from a range.",
+        ),
+    ] = "0-0.5"
+
+    def style(self) -> "Style":
+        """Return it as phantoms take it."""
+        from thorax.phantoms.dataset import Style, ViewName, subtlety_range
+
+        view = one_of("--view", self.view, get_args(ViewName))
+        return Style(view, subtlety_range(self.subtlety))
+
+
 @phantom_app.command(epilog="Example:  thorax phantom phantoms --count 2000 --size 256 --seed 1")
+@one_by_one
 def phantom(
     out: Annotated[Path, Argument(help="Folder to write images, labels.csv and boxes.csv to.")],
+    style: StyleOptions,
     count: Annotated[int, Option(min=1, help="How many radiographs.")] = 100,
     size: Size = 256,
     seed: Annotated[int, Option(min=0, help="Same seed, same images.")] = 0,
@@ -398,13 +425,20 @@ def phantom(
 
     with console.steps("drawing", count) as tell:
         result = source.write(
-            out, count=count, side=size, seed=seed, dicom=dicom, workers=workers, on_progress=tell
+            out,
+            count=count,
+            side=size,
+            seed=seed,
+            style=style.style(),
+            dicom=dicom,
+            workers=workers,
+            on_progress=tell,
         )
+    lateral = " --views all" if style.view == "lateral" else ""
     console.answer(
         result,
         json,
         lambda: (),
         f"{result.images:,} radiographs in {out}",
-        f"next: thorax data import folder {out} --labels {result.labels} "
-        f"--boxes {result.boxes} --size {size} --out {out}.store",
+        f"next: thorax data import phantom {out} --size {size}{lateral} --out {out}.store",
     )

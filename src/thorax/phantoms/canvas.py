@@ -15,8 +15,10 @@ import numpy.typing as npt
 from numpy.random.bit_generator import ISeedSequence
 
 Points: TypeAlias = npt.NDArray[np.float64]
+Levels: TypeAlias = npt.NDArray[np.floating]
 Plane: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.uint8]
+Places: TypeAlias = npt.NDArray[np.bool_]
 
 SOFT_SIDE: Final = 128
 _SHIFT: Final = 6
@@ -123,13 +125,13 @@ def _noise_tile(purpose: int) -> Plane:
     elif purpose == 1:
         shape = 1 / np.maximum(frequency, 3 / _TILE) ** 1.4 * (frequency < 0.25)
     else:
-        # One unit of the field is one tile: a mesh of about 1/40 of the field is 16 lattice px.
-        shape = np.exp(-(((frequency - 0.045) / 0.012) ** 2))
+        # One unit of the field is one tile: a mesh of about 1/35 of the field is 14 lattice px.
+        shape = np.exp(-(((frequency - 0.055) / 0.022) ** 2))
     shape[0, 0] = 0
     tile = np.fft.ifft2(np.fft.fft2(white) * shape).real
     tile /= tile.std()
     if purpose == 2:
-        tile = np.exp(-((tile / 0.33) ** 2))
+        tile = np.exp(-((tile / 0.5) ** 2))
         tile = (tile - tile.mean()) / tile.std()
     return np.tile(tile.astype(np.float32), (2, 2))
 
@@ -275,3 +277,6 @@ class Canvas:
 
 SOFT: Final = Canvas(SOFT_SIDE, np.array([[1.0, 0, 0], [0, 1, 0]]))
 """The canvas of everything soft: the patient frame itself, unposed."""
+
+AXIS: Final[Plane] = ((np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE).astype(np.float32)
+"""Centres of the soft canvas's pixels in the patient frame."""

@@ -1,17 +1,17 @@
-"""Synthetic frontal chest radiographs with findings, boxes and patients: no patient's data.
+"""Synthetic chest radiographs with findings, boxes and patients: no patient's data.
 
 A phantom is a pure function of (seed, index); its content does not depend on the side asked for.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
@@ -22,25 +22,33 @@ from thorax.data.table import lines_of
 from thorax.errors import DataError, UsageError
 from thorax.files.atomic import LockedError, is_ours, locked, sweep_folder, write_bytes
 from thorax.labels import NIH14, NO_FINDING
-from thorax.phantoms.anatomy import density, develop
-from thorax.phantoms.canvas import SOFT_SIDE, Canvas, Points, spline, stream
-from thorax.phantoms.chest import FIELD_CM, SIDES, Chest, sample_chest, x_of
-from thorax.phantoms.dicom import encode_dicom
-from thorax.phantoms.findings import SIGNS, Sheet
-from thorax.phantoms.sampling import choose, plan, reshape, sign_stream
+from thorax.phantoms.anatomy import Frontal
+from thorax.phantoms.canvas import SOFT_SIDE, Canvas, Plane, Points, stream
+from thorax.phantoms.chest import FIELD_CM, Chest, Patient, sample_patient
+from thorax.phantoms.dicom import Subject, encode_dicom
+from thorax.phantoms.display import develop, sample_display
+from thorax.phantoms.findings import FrontalSheet
+from thorax.phantoms.lateral import sample_lateral
+from thorax.phantoms.lateral_findings import LateralSheet
+from thorax.phantoms.lesions import Sheet
+from thorax.phantoms.projection import density
+from thorax.phantoms.sampling import SUBTLETY, Lesion, choose, plan, reshape, sign_stream
+from thorax.phantoms.shadows import NO_SHADOWS, sample_shadows
 from thorax.processors import processors
 from thorax.results.data import PhantomResult
 
-_PATIENT, _POSE, _DEVICES, _PICTURE, _BLOCK = range(5)
+_PATIENT, _POSE, _DEVICES, _PICTURE, _BLOCK, _DEPTH, _PROCESSING = range(7)
 _SMALLEST, _LARGEST = 16, 4096
 _GROUPS: Final = ((1, 2, 3), (2, 1, 3), (3, 2, 1), (2, 2, 2), (1, 3, 2), (3, 3), (1, 1, 2, 2))
 _BLOCK_SIZE: Final = 6
 _CHUNK: Final = 32
 _HEADERS: Final = {
-    "labels.csv": ("image", "patient", "view", "findings"),
-    "boxes.csv": ("image", "finding", "x", "y", "width", "height"),
+    "labels.csv": ("image", "patient", "view", "age", "sex", "findings"),
+    "boxes.csv": ("image", "finding", "x", "y", "width", "height", "subtlety"),
 }
-_IMAGE_NAME: Final = re.compile(r"phantom_\d+_\d+\.(png|dcm)")
+_IMAGE_NAME: Final = re.compile(r"phantom_\d+_\d+(_lateral)?\.(png|dcm)")
+
+ViewName: TypeAlias = Literal["frontal", "lateral"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +58,47 @@ class Phantom:
     Attributes:
         pixels: uint8 [S, S], white = dense; the field is `FIELD_CM` wide.
         patient: who it is of; neighbours in index may share one.
-        view: "PA" or "AP".
+        age: of the patient, years.
+        sex: of the patient.
+        view: View Position: "PA" or "AP", or "LL", the left side at the detector.
         findings: NIH14 names, in that order; empty = no finding.
+        subtleties: of each finding, 0 = plain, 1 = what few readers would see.
         boxes: one or more for every finding, in pixels of `pixels`.
+        devices: names of what has been put into or onto the patient.
     """
 
     pixels: npt.NDArray[np.uint8]
     patient: str
-    view: Literal["PA", "AP"]
+    age: int
+    sex: Literal["F", "M"]
+    view: Literal["PA", "AP", "LL"]
     findings: tuple[str, ...]
+    subtleties: tuple[float, ...]
     boxes: tuple[Box, ...]
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One phantom before its processing.
+
+    Attributes:
+        patient: who it is of, when healthy.
+        first: first index that shows the patient.
+        view: as in `Phantom`.
+        lesions: its findings.
+        sheet: the chest as the findings have left it, their signs and boxes.
+        devices: as in `Phantom`.
+        density: float32 [S, S], optical density, 0 = air outside.
+    """
+
+    patient: Patient
+    first: int
+    view: Literal["PA", "AP", "LL"]
+    lesions: tuple[Lesion, ...]
+    sheet: Sheet
+    devices: tuple[str, ...]
+    density: Plane
 
 
 def spacing_mm(side: int) -> float:
@@ -80,17 +119,17 @@ def _first_of_patient(seed: int, index: int) -> int:
 
 
 @lru_cache(maxsize=8)
-def _patient(seed: int, first: int) -> Chest:
-    return sample_chest(stream(seed, first, _PATIENT))
+def _patient(seed: int, first: int) -> Patient:
+    return sample_patient(stream(seed, first, _PATIENT))
 
 
 def _pose(rng: np.random.Generator) -> Points:
     """Draw float64 [2, 3]: how the patient stands before the detector."""
-    angle = np.deg2rad(rng.normal(0, 1.6))
-    scale = rng.uniform(1.06, 1.22)
+    angle = np.deg2rad(np.clip(rng.normal(0, 3.2), -8, 8))
+    scale = rng.uniform(1.08, 1.36)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    about = np.array([0.5, 0.47])
-    shift = about + rng.normal(0, (0.012, 0.012)) - turn @ about
+    about = np.array([0.5, 0.40])
+    shift = about + np.clip(rng.normal(0, 0.035, 2), -0.07, 0.07) - turn @ about
     return np.column_stack((turn, shift))
 
 
@@ -100,68 +139,116 @@ def _stance(chest: Chest, rng: np.random.Generator, *, ap: bool) -> Chest:
     AP magnifies the heart, which lies in front, and a lying patient's domes stand higher; the
     cardiothoracic ratio of a healthy heart stays below 0.5 all the same.
     """
-    breath = rng.uniform(-0.012, 0.014) - (0.014 if ap else 0.0)
+    breath = rng.uniform(-0.03, 0.025) - (0.012 if ap else 0.0)
     return replace(
         chest,
         dome=(chest.dome[0] + breath, chest.dome[1] + breath),
         angle=(chest.angle[0] + breath, chest.angle[1] + breath),
-        ratio=chest.ratio * (1.045 if ap else 1.0),
-        air=chest.air * rng.uniform(0.95, 1.05),
+        ratio=chest.ratio * (1.04 if ap else 1.0),
+        air=chest.air * rng.uniform(0.9, 1.1),
+        middle=chest.middle + rng.uniform(-0.008, 0.008),
     )
 
 
-def _circle(centre: tuple[float, float], radius: float) -> Points:
-    angle = np.linspace(0, 2 * np.pi, 17)
-    return np.column_stack((np.cos(angle), np.sin(angle))) * radius + centre
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How the phantoms of a collection are drawn.
+
+    Attributes:
+        view: frontal (PA or AP) or lateral.
+        subtlety: range that the subtleties of lesions are drawn from, evenly: within 0, plain, to
+            1, what few readers would see.
+    """
+
+    view: ViewName = "frontal"
+    subtlety: tuple[float, float] = SUBTLETY
+
+    def check(self) -> None:
+        """Refuse a range that is none.
+
+        Raises:
+            UsageError: `phantom-subtlety`, `phantom-view`.
+        """
+        low, high = self.subtlety
+        if not 0 <= low <= high <= 1:
+            raise UsageError(
+                "phantom-subtlety",
+                f"subtlety is {low:g} to {high:g}; allowed is a number or a range within 0 to 1",
+            )
+        if self.view not in get_args(ViewName):
+            raise UsageError(
+                "phantom-view",
+                f"view is {self.view!r}; allowed are {', '.join(get_args(ViewName))}",
+            )
 
 
-def _marker(canvas: Canvas, rng: np.random.Generator) -> list[tuple[float, Points]]:
-    """Return the strokes of a lead letter beside the shoulder it names, or none."""
-    if rng.random() > 0.7:
-        return []
-    side = int(rng.integers(2))
-    size = rng.uniform(0.028, 0.042)
-    corner = np.array([rng.uniform(0.03, 0.09), rng.uniform(0.03, 0.20)])
-    if side:
-        corner[0] = 1 - corner[0] - 0.6 * size
-    letter: list[list[tuple[float, float]]] = [[(0, 0), (0, 1), (0.6, 1)]]
-    if not side:
-        bow = [(0.0, 1.0), (0, 0), (0.45, 0), (0.6, 0.12), (0.6, 0.38), (0.45, 0.5), (0, 0.5)]
-        letter = [[*bow, (0.25, 0.5), (0.6, 1)]]
-    return [(0.18 * size, canvas.unplace(np.array(s) * size + corner)) for s in letter]
+def subtlety_range(text: str) -> tuple[float, float]:
+    """Return what is written as a number, 0.3, or as a range, 0-0.5.
+
+    Raises:
+        UsageError: `phantom-subtlety` for what is neither.
+    """
+    low, _, high = text.partition("-")
+    try:
+        return float(low), float(high or low)
+    except ValueError as error:
+        raise UsageError(
+            "phantom-subtlety",
+            f"subtlety is {text!r}; allowed is a number or a range within 0 to 1, as 0.3 or 0-0.5",
+        ) from error
 
 
-def _devices(chest: Chest, rng: np.random.Generator) -> list[tuple[float, Points]]:
-    """Return the strokes of ECG electrodes with their wires, and of a central line, or none."""
-    strokes: list[tuple[float, Points]] = []
-    if rng.random() < 0.22:
-        for side in SIDES:
-            u, y = rng.uniform(0.6, 1.15) * chest.half_width, rng.uniform(0.16, 0.8)
-            x = float(x_of(side, u))
-            way = [(x, y), (x + rng.normal(0, 0.08), y + 0.12), (rng.uniform(0.2, 0.8), y + 0.35)]
-            way.append((rng.uniform(-0.1, 1.1), 1.15))
-            strokes.append((0.0032, spline(way, 24)))
-            strokes.append((0.004, _circle((x, y), 0.011)))
-            strokes.append((0.007, _circle((x, y), 0.002)))
-    if rng.random() < 0.1:
-        side = int(rng.integers(2))
-        start = float(x_of(side, rng.uniform(0.1, 0.2)))
-        tip = (chest.middle - 0.04, chest.height(0, rng.uniform(0.42, 0.55)))
-        way = [(start, -0.05), (start, chest.apex), (chest.middle - 0.035, chest.apex + 0.11), tip]
-        strokes.append((0.0038, spline(way, 24)))
-    return strokes
+USUAL: Final = Style()
+"""The style of collections that ask for no other."""
+
+
+def expose(
+    seed: int, index: int, findings: Sequence[str], *, side: int, style: Style = USUAL
+) -> Exposure:
+    """Return a phantom with these findings before its processing, as `draw` takes it.
+
+    Anatomy, pose, devices and harmless shadows do not depend on the findings.
+    """
+    first = _first_of_patient(seed, index)
+    rng = stream(seed, index, _POSE)
+    ap = bool(rng.random() < 0.4)
+    # Below this the lines of a sign would be thinner than their own brightness steps.
+    canvas = Canvas(max(side, SOFT_SIDE), _pose(rng))
+    patient = _patient(seed, first)
+    healthy = _stance(patient.chest, rng, ap=ap)
+    lesions = plan(seed, index, findings, style.subtlety)
+    chest = reshape(healthy, lesions)
+    if style.view == "frontal":
+        shadows = sample_shadows(healthy, canvas, stream(seed, index, _DEVICES), ap=ap)
+        sheet: Sheet = FrontalSheet(Frontal(chest, ap), canvas)
+    else:
+        shadows = NO_SHADOWS
+        inflated = max((s.contrast for s in lesions if s.finding == "Emphysema"), default=0.0)
+        view = sample_lateral(chest, stream(seed, first, _DEPTH), inflated=inflated)
+        sheet = LateralSheet(view, canvas)
+    for lesion in lesions:
+        sheet.draw(lesion, sign_stream(seed, index, lesion.finding))
+    picture = density(sheet.view, canvas, sheet, shadows=shadows, rng=stream(seed, index, _PICTURE))
+    position: Literal["PA", "AP", "LL"] = "LL" if style.view == "lateral" else "AP" if ap else "PA"
+    return Exposure(patient, first, position, lesions, sheet, shadows.devices, picture)
 
 
 def draw(
-    seed: int, index: int, *, side: int = 256, findings: Iterable[str] | None = None
+    seed: int,
+    index: int,
+    *,
+    side: int = 256,
+    findings: Iterable[str] | None = None,
+    style: Style = USUAL,
 ) -> Phantom:
-    """Draw one phantom; anatomy, pose, devices and noise do not depend on the findings.
+    """Draw one phantom; anatomy, pose, devices, noise and processing do not depend on the findings.
 
     Seed and index, which collection and which of it, are 0 to 2**63 - 1, the pixels of a side 16 to
     4096. Findings that are given are drawn instead of those that the collection would have.
 
     Raises:
-        UsageError: `phantom-seed` or `phantom-side` for a number out of range.
+        UsageError: `phantom-seed`, `phantom-side`, `phantom-subtlety` or `phantom-view` for what is
+            out of range.
         DataError: `label-unknown` for a finding that is not in NIH14.
 
     Example:
@@ -170,35 +257,31 @@ def draw(
         ((128, 128), ('Effusion',))
     """
     _check(seed, index, side)
+    style.check()
     if findings is None:
         names = choose(seed, index)
     else:
         wanted = NIH14.row(findings)
         names = tuple(name for name, on in zip(NIH14.findings, wanted, strict=True) if on)
-    first = _first_of_patient(seed, index)
-    rng = stream(seed, index, _POSE)
-    ap = bool(rng.random() < 0.4)
-    pose = _pose(rng)
-    lesions = plan(seed, index, names)
-    chest = _stance(_patient(seed, first), rng, ap=ap)
-    centre, width = rng.uniform(0.40, 0.47), rng.uniform(0.165, 0.205)
-    # Below this the lines of a sign would be thinner than their own brightness steps.
-    canvas = Canvas(max(side, SOFT_SIDE), pose)
-    hardware = stream(seed, index, _DEVICES)
-    metal = _devices(chest, hardware) + _marker(canvas, hardware)
-    chest = reshape(chest, lesions)
-    sheet = Sheet(chest, canvas)
-    for lesion in lesions:
-        SIGNS[lesion.finding](sheet, lesion, sign_stream(seed, index, lesion.finding))
-    noise_rng = stream(seed, index, _PICTURE)
-    picture = density(chest, canvas, sheet, ap=ap, metal=metal, rng=noise_rng)
-    pixels = develop(picture, canvas, noise_rng, centre=centre, width=width)
-    if canvas.side != side:
+    shot = expose(seed, index, names, side=side, style=style)
+    rng = stream(seed, index, _PROCESSING)
+    pixels = develop(shot.density, sample_display(rng), rng)
+    if len(pixels) != side:
         pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    boxes = tuple(
-        Box(b.finding, b.x * side, b.y * side, b.width * side, b.height * side) for b in sheet.boxes
+    return Phantom(
+        pixels=pixels,
+        patient=f"phantom-{seed}-{shot.first:06d}",
+        age=shot.patient.age,
+        sex=shot.patient.sex,
+        view=shot.view,
+        findings=names,
+        subtleties=tuple(lesion.subtlety for lesion in shot.lesions),
+        boxes=tuple(
+            Box(b.finding, b.x * side, b.y * side, b.width * side, b.height * side)
+            for b in shot.sheet.boxes
+        ),
+        devices=shot.devices,
     )
-    return Phantom(pixels, f"phantom-{seed}-{first:06d}", "AP" if ap else "PA", names, boxes)
 
 
 def _check(seed: int, index: int, side: int) -> None:
@@ -233,15 +316,18 @@ _Entry = tuple[str, Phantom]
 """Name of an image written, and the phantom without its pixels."""
 
 
-def _write_some(indices: range, *, out: Path, side: int, seed: int, dicom: bool) -> list[_Entry]:
+def _write_some(
+    indices: range, *, out: Path, side: int, seed: int, style: Style, dicom: bool
+) -> list[_Entry]:
     entries = []
     for index in indices:
-        phantom = draw(seed, index, side=side)
-        image = f"phantom_{seed}_{index:06d}.{'dcm' if dicom else 'png'}"
+        phantom = draw(seed, index, side=side, style=style)
+        lateral = "_lateral" if style.view == "lateral" else ""
+        image = f"phantom_{seed}_{index:06d}{lateral}.{'dcm' if dicom else 'png'}"
         data = (
             encode_dicom(
                 phantom.pixels,
-                patient=phantom.patient,
+                subject=Subject(phantom.patient, phantom.age, phantom.sex),
                 view=phantom.view,
                 spacing_mm=spacing_mm(side),
                 seed=seed,
@@ -278,6 +364,7 @@ def write(
     count: int,
     side: int,
     seed: int,
+    style: Style = USUAL,
     dicom: bool = False,
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
@@ -292,13 +379,14 @@ def write(
         count: images, at least 1.
         side: pixels of each edge.
         seed: which collection.
+        style: view and subtlety.
         dicom: write DX DICOM (12 bits) and not 8-bit PNG.
         workers: processes; None = one a core, and this process alone for a small count.
         on_progress: told after each few images how many are written.
 
     Raises:
-        UsageError: `phantom-count`, `phantom-workers`, `phantom-seed`, `phantom-side` or
-            `phantom-folder`.
+        UsageError: `phantom-count`, `phantom-workers`, `phantom-seed`, `phantom-side`,
+            `phantom-subtlety`, `phantom-view` or `phantom-folder`.
         DataError: `phantom-locked` while another process draws there.
     """
     if count < 1:
@@ -306,6 +394,7 @@ def write(
     if workers is not None and workers < 1:
         raise UsageError("phantom-workers", f"workers is {workers}; it must be at least 1")
     _check(seed, count - 1, side)
+    style.check()
     try:
         out.mkdir(parents=True, exist_ok=True)
         with locked(out):
@@ -313,7 +402,7 @@ def write(
             sweep_folder(out)
             # Images of another collection may follow: the old tables must not speak for them.
             (out / "labels.csv").unlink(missing_ok=True)
-            task = partial(_write_some, out=out, side=side, seed=seed, dicom=dicom)
+            task = partial(_write_some, out=out, side=side, seed=seed, style=style, dicom=dicom)
             entries = _all_written(task, count, workers, on_progress)
             _write_tables(out, entries)
     except LockedError as error:
@@ -349,12 +438,24 @@ def _all_written(
 
 def _write_tables(out: Path, entries: list[_Entry]) -> None:
     boxes = (
-        (image, box.finding, *(f"{value:.2f}" for value in (box.x, box.y, box.width, box.height)))
+        (
+            image,
+            box.finding,
+            *(f"{value:.2f}" for value in (box.x, box.y, box.width, box.height)),
+            f"{phantom.subtleties[phantom.findings.index(box.finding)]:.3f}",
+        )
         for image, phantom in entries
         for box in phantom.boxes
     )
     labels = (
-        (image, phantom.patient, phantom.view, "|".join(phantom.findings) or NO_FINDING)
+        (
+            image,
+            phantom.patient,
+            phantom.view,
+            phantom.age,
+            phantom.sex,
+            "|".join(phantom.findings) or NO_FINDING,
+        )
         for image, phantom in entries
     )
     for name, rows in (("boxes.csv", boxes), ("labels.csv", labels)):

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,6 @@ _ALWAYS: Final[Mapping[str, str | int | list[str]]] = {
     "ReferringPhysicianName": "",
     "PatientName": "Phantom^Synthetic",
     "PatientBirthDate": "",
-    "PatientSex": "",
     "Modality": "DX",
     "PresentationIntentType": "FOR PRESENTATION",
     "SeriesNumber": 1,
@@ -40,7 +40,6 @@ _ALWAYS: Final[Mapping[str, str | int | list[str]]] = {
     "SeriesDescription": "Synthetic chest radiograph",
     "BodyPartExamined": "CHEST",
     "ImageLaterality": "U",
-    "PatientOrientation": ["L", "F"],
     "PositionerType": "NONE",
     "DetectorType": "DIRECT",
     "DetectorConditionsNominalFlag": "YES",
@@ -76,10 +75,19 @@ def _uid(*what: str) -> UID:
     return generate_uid(prefix=_ROOT, entropy_srcs=["thorax phantom", *what])
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a radiograph is of: an identifier, the age in years, and F or M."""
+
+    patient: str
+    age: int
+    sex: str
+
+
 def encode_dicom(
     pixels: npt.NDArray[np.uint8],
     *,
-    patient: str,
+    subject: Subject,
     view: str,
     spacing_mm: float,
     seed: int,
@@ -90,20 +98,24 @@ def encode_dicom(
     Twelve bits of sixteen hold round(v * 4095 / 255), which the window (centre 2048, width 4096;
     PS3.3 C.11.2.1.2.1: y = x / 4095) and rounding to eight bits bring back to v exactly.
 
-    Pixels are uint8 [S, S], white = dense, of `spacing_mm` at the detector, the view is "PA" or
-    "AP"; phantoms of one patient share their study-independent identity. The collection's seed and
-    the index in it are for the UIDs.
+    Pixels are uint8 [S, S], white = dense, of `spacing_mm` at the detector, the view is "PA",
+    "AP" or "LL"; phantoms of one patient share their study-independent identity. The collection's
+    seed and the index in it are for the UIDs, and so is the view.
     """
+    lateral = ["lateral"] if view == "LL" else []
     image = Dataset()
     image.SpecificCharacterSet = "ISO_IR 100"
     image.SOPClassUID = DigitalXRayImageStorageForPresentation
-    image.SOPInstanceUID = _uid(str(seed), str(index), "image")
-    image.StudyInstanceUID = _uid(str(seed), str(index), "study")
-    image.SeriesInstanceUID = _uid(str(seed), str(index), "series")
+    image.SOPInstanceUID = _uid(str(seed), str(index), *lateral, "image")
+    image.StudyInstanceUID = _uid(str(seed), str(index), *lateral, "study")
+    image.SeriesInstanceUID = _uid(str(seed), str(index), *lateral, "series")
     for name in ("Study", "Series", "Content", "Acquisition"):
         setattr(image, f"{name}Date", _DATE)
         setattr(image, f"{name}Time", _TIME)
-    image.PatientID = patient
+    image.PatientID = subject.patient
+    image.PatientAge = f"{subject.age:03d}Y"
+    image.PatientSex = subject.sex
+    image.PatientOrientation = ["P", "F"] if view == "LL" else ["L", "F"]
     for name, value in _ALWAYS.items():
         setattr(image, name, value)
     image.ViewPosition = view
@@ -111,6 +123,7 @@ def encode_dicom(
     projection = {
         "PA": _code("272479007", "SCT", "postero-anterior"),
         "AP": _code("399348003", "SCT", "antero-posterior"),
+        "LL": _code("399173006", "SCT", "left lateral"),
     }[view]
     image.ViewCodeSequence = Sequence([projection])
     image.ImagerPixelSpacing = [f"{spacing_mm:.6f}"] * 2

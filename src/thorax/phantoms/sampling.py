@@ -8,7 +8,7 @@ import numpy as np
 
 from thorax.labels import NIH14
 from thorax.phantoms.canvas import stream
-from thorax.phantoms.chest import SIDES, Chest
+from thorax.phantoms.chest import SIDES, SIGN, Chest
 
 NORMAL_SHARE: Final = 0.28
 """Share of phantoms drawn healthy outright; chance adds about 0.06 to it."""
@@ -36,6 +36,9 @@ _CONTRADICTS: Final = {"Emphysema": ("Cardiomegaly", "Edema", "Fibrosis")}
 
 UPPER, MIDDLE, LOWER, WALL = range(4)
 
+SUBTLETY: Final = (0.0, 0.5)
+"""Range of a collection's subtleties, which are drawn evenly from it."""
+
 _LABELS, _PLACES, _STROKES = 16, 32, 64
 _COLUMN: Final = {name: column for column, name in enumerate(NIH14.findings)}
 
@@ -54,13 +57,18 @@ class Lesion:
 
     Attributes:
         finding: its NIH14 name.
-        severity: 0 = barely there, 1 = plain.
+        subtlety: 0 = plain, 1 = what few readers would see.
         sites: where it lies; empty where its place is fixed.
     """
 
     finding: str
-    severity: float
+    subtlety: float
     sites: tuple[Site, ...]
+
+    @property
+    def contrast(self) -> float:
+        """How strong its signs are, 1 = plain."""
+        return 1 - 0.85 * self.subtlety
 
 
 def sign_stream(seed: int, index: int, finding: str) -> np.random.Generator:
@@ -91,7 +99,7 @@ def choose(seed: int, index: int) -> tuple[str, ...]:
 _ZONES: Final = {
     "Effusion": (LOWER,),
     "Consolidation": (UPPER, MIDDLE, LOWER),
-    "Atelectasis": (LOWER,),
+    "Atelectasis": (LOWER, UPPER),
     "Fibrosis": (LOWER,),
     "Mass": (UPPER, MIDDLE, LOWER),
     "Pneumonia": (UPPER, MIDDLE, LOWER),
@@ -106,8 +114,8 @@ _ZONES: Final = {
 def _sites(finding: str, rng: np.random.Generator) -> tuple[int, bool]:
     """Return how many sites a finding takes and whether they lie in both lungs."""
     more = rng.random()
-    if finding in ("Effusion", "Fibrosis", "Atelectasis"):
-        both = more < {"Effusion": 0.25, "Fibrosis": 0.7, "Atelectasis": 0.2}[finding]
+    if finding in ("Effusion", "Fibrosis"):
+        both = more < {"Effusion": 0.25, "Fibrosis": 0.7}[finding]
         return (2, True) if both else (1, False)
     if finding == "Infiltration":
         return 3 + int(more < 0.4), True
@@ -116,17 +124,20 @@ def _sites(finding: str, rng: np.random.Generator) -> tuple[int, bool]:
     return 1, False
 
 
-def plan(seed: int, index: int, findings: Iterable[str]) -> tuple[Lesion, ...]:
-    """Return the lesions of these findings, in NIH14 order."""
+def plan(
+    seed: int, index: int, findings: Iterable[str], subtlety: tuple[float, float] = SUBTLETY
+) -> tuple[Lesion, ...]:
+    """Return the lesions of these findings, in NIH14 order, of subtleties within a range."""
     wanted = set(findings)
     taken: set[Site] = set()
     sites: dict[str, tuple[Site, ...]] = {}
-    severities = {}
+    low, high = subtlety
+    subtleties = {}
     for finding in (*_ZONES, *(name for name in NIH14.findings if name not in _ZONES)):
         if finding not in wanted:
             continue
         rng = stream(seed, index, _PLACES + _COLUMN[finding])
-        severities[finding] = float(1 - 0.85 * rng.beta(1.0, 2.9))
+        subtleties[finding] = float(low + (high - low) * rng.random())
         if finding not in _ZONES:
             sites[finding] = ()
             continue
@@ -140,35 +151,58 @@ def plan(seed: int, index: int, findings: Iterable[str]) -> tuple[Lesion, ...]:
         sites[finding] = tuple(order[:count])
         taken.update(sites[finding])
     return tuple(
-        Lesion(name, severities[name], sites[name]) for name in NIH14.findings if name in wanted
+        Lesion(name, subtleties[name], sites[name]) for name in NIH14.findings if name in wanted
+    )
+
+
+def _emphysematous(chest: Chest, c: float) -> Chest:
+    """Return the chest inflated: low flat domes, a narrow heart, few vessels, level ribs."""
+    dome, angle = list(chest.dome), list(chest.angle)
+    for side in SIDES:
+        fall = angle[side] - dome[side]
+        dome[side] += 0.012 + 0.018 * c
+        angle[side] = dome[side] + fall * (0.5 - 0.2 * c)
+    return replace(
+        chest,
+        dome=(dome[0], dome[1]),
+        angle=(angle[0], angle[1]),
+        ratio=chest.ratio * (0.96 - 0.06 * c),
+        vessels=chest.vessels * (0.7 - 0.3 * c),
+        rib_slope=chest.rib_slope * (0.8 - 0.3 * c),
+    )
+
+
+def _collapsed(chest: Chest, site: Site, c: float) -> Chest:
+    """Return the chest after loss of volume: dome, midline, hilum and fissure move to its site."""
+    side, upper = site.side, site.zone == UPPER
+    pull = 0.015 + 0.025 * c
+    dome, hilum = list(chest.dome), list(chest.hilum)
+    dome[side] -= pull * (0.5 if upper else 1.0)
+    hilum[side] += pull * (-0.8 if upper else 0.9)
+    return replace(
+        chest,
+        dome=(dome[0], dome[1]),
+        hilum=(hilum[0], hilum[1]),
+        middle=chest.middle + SIGN[side] * (0.010 + 0.016 * c),
+        fissure=chest.fissure + (0 if side else (-1.6 if upper else 0.8) * pull / 0.6),
     )
 
 
 def reshape(chest: Chest, lesions: Sequence[Lesion]) -> Chest:
     """Return the chest as the lesions leave it: heart size, domes, inflation, midline."""
-    dome, angle = list(chest.dome), list(chest.angle)
     for lesion in lesions:
-        s = lesion.severity
+        c = lesion.contrast
         if lesion.finding == "Cardiomegaly":
-            chest = replace(chest, ratio=0.535 + 0.125 * s + 0.3 * (chest.ratio - 0.43))
+            chest = replace(chest, ratio=0.512 + 0.065 * c + 0.3 * (chest.ratio - 0.42))
         elif lesion.finding == "Emphysema":
-            for side in SIDES:
-                fall = angle[side] - dome[side]
-                dome[side] += 0.03 + 0.04 * s
-                angle[side] = dome[side] + fall * (0.65 - 0.3 * s)
-            chest = replace(
-                chest,
-                ratio=chest.ratio * (0.88 - 0.12 * s),
-                air=chest.air * (1.08 + 0.14 * s),
-                vessels=chest.vessels * (0.75 - 0.3 * s),
-                rib_slope=chest.rib_slope * 0.6,
-            )
+            chest = _emphysematous(chest, c)
         elif lesion.finding == "Atelectasis":
             for site in lesion.sites:
-                dome[site.side] -= 0.025 + 0.045 * s
-                shift = (0.006 + 0.012 * s) * (1 if site.side else -1)
-                chest = replace(chest, middle=chest.middle + shift)
+                chest = _collapsed(chest, site, c)
+        elif lesion.finding == "Edema":
+            chest = replace(chest, vessels=chest.vessels * (1.0 + 0.2 * c))
         elif lesion.finding == "Fibrosis":
-            for site in lesion.sites:
-                dome[site.side] -= 0.01 + 0.025 * s
-    return replace(chest, dome=(dome[0], dome[1]), angle=(angle[0], angle[1]))
+            lift = [0.012 * c * (side in {s.side for s in lesion.sites}) for side in SIDES]
+            dome = (chest.dome[0] - lift[0], chest.dome[1] - lift[1])
+            chest = replace(chest, dome=dome)
+    return chest
