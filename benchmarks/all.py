@@ -2,7 +2,7 @@
 
     python -m benchmarks.all --work FOLDER [--only CLAIM ...] [--again] [--rehearsal FOLDER]
 
-Some 35 minutes on two quiet processors. A claim that was written at this commit is not measured
+It asks for a quiet machine. A claim that was written at this commit is not measured
 again, so that a set that was interrupted, or of which others' load failed a part, is run on by the
 same command. What failed is told at the end, and the exit status is 1.
 """
@@ -20,6 +20,7 @@ from thorax.files.atomic import write_text
 
 CLAIMS: Final[Mapping[str, Sequence[str]]] = {
     "resnet50_peers": (),
+    "precisions": (),
     "hardware_peak": (),
     "scenarios_against_async_queue": (),
     "offline_against_benchmark_app": (),

@@ -140,7 +140,7 @@ def _of_dcmtk(path: Path, scratch: Path) -> Grey | None:
     if pixels is None:
         return None
     grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    return np.asarray(grey, np.float64) / np.iinfo(pixels.dtype).max
+    return np.asarray(grey, np.float64) / (255 if pixels.dtype == np.uint8 else 65535)
 
 
 def _of_pydicom(path: Path, scratch: Path) -> Grey | None:

@@ -43,15 +43,18 @@ BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
         },
         "docs/optimizer.md": {
             "precisions": _of("precisions", tables.precisions),
+            "precision cost": _of("precision_cost", tables.precision_cost("bf16", "int8")),
             "peers": lambda evidence: page.claim_table(evidence, "resnet50_peers"),
         },
         "docs/fpga.md": {
             "bit exact": _of("fpga_bit_exact", tables.fpga_bit_exact),
-            "fp11": _of("fpga_auroc", tables.fpga_auroc),
+            "fp11": _of("precision_cost", tables.precision_cost("fp11")),
             "explored resnet50": _of("fpga_explore_224px", tables.explored(0, "ResNet-50")),
             "explored densenet121": _of("fpga_explore_224px", tables.explored(1, "DenseNet-121")),
             "explored small": _of("fpga_explore_64px", tables.explored_small),
         },
+        "docs/data.md": {"shallow": _of("shallow_baselines", tables.shallow)},
+        "docs/inference.md": {"heatmaps": _of("heatmaps", tables.heatmaps)},
         "docs/reliability.md": {
             "child cost": lambda evidence: page.claim_table(evidence, "child_cost"),
         },

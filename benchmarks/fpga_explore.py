@@ -5,7 +5,7 @@
 Each artifact (fp32) goes through `thorax fpga explore`: AUROC on the validation split of the store
 is computed with the overlay's arithmetic, speed, area and power are modelled, with --side for
 images of another side than the network was trained on. Plots go to docs/figures. The networks of
-docs/fpga.md are those that benchmarks.precisions trains on phantoms.
+docs/fpga.md are those that benchmarks.precision_cost trains on phantoms.
 """
 
 import argparse

@@ -29,16 +29,22 @@ class Headline:
     kind: Kind = Kind.MEASURED
 
 
-def _drops(claim: str, entry: str, data: str) -> str:
-    """Return the drops of three networks on one kind of images."""
+def _drops(precision: str, task: str) -> str:
+    """Return the drops of three networks on one task."""
     return ", ".join(
-        f"{{{claim}: {entry.format(network=network, data=data)}.value | z.4f}}"
+        f"{{precision_cost: tasks.{task}.rows[network={network},precision={precision}].drop.value | z.4f}}"
         for network in ("resnet50", "densenet121", "vgg16_bn")
     )
 
 
-_INT8: Final = "rows[network={network},precision=int8].{data}.drop"
-_FP11: Final = "rows[network={network},trained_on={data}].drop"
+def _flips(precision: str) -> str:
+    """Return the most images that flip of three networks on both tasks, percent."""
+    shares = ".flips.same_points.images | max | * 100 | .1f"
+    return " and ".join(
+        f"{{precision_cost: tasks.{task}.rows[*precision={precision}]{shares}}} %"
+        for task in ("phantoms", "kermany")
+    )
+
 
 _MODEL: Final = "cluster_predictions: summary[system=zenith,model=rate and cost of an update]"
 _ZENITH: Final = (
@@ -76,19 +82,29 @@ HEADLINES: Final[Sequence[Headline]] = (
         ),
     ),
     Headline(
-        "precisions",
+        "precision_cost",
         "what INT8 costs in mean AUROC, ResNet-50, DenseNet-121, VGG-16; negative is a gain",
         (
-            f"phantoms {_drops('precisions', _INT8, 'phantoms')}; "
-            f"radiographs of ChestX-ray14 {_drops('precisions', _INT8, 'radiographs')}",
+            f"phantoms {_drops('int8', 'phantoms')}; radiographs of children "
+            f"{_drops('int8', 'kermany')}; a finding flips in up to {_flips('int8')} of the images",
         ),
     ),
     Headline(
-        "fpga_auroc",
+        "precision_cost",
         "what FP11 of the simulated card costs, the same networks",
         (
-            f"phantoms {_drops('fpga_auroc', _FP11, 'phantoms')}; "
-            f"radiographs {_drops('fpga_auroc', _FP11, 'radiographs')}",
+            f"phantoms {_drops('fp11', 'phantoms')}; radiographs of children "
+            f"{_drops('fp11', 'kermany')}; a finding flips in up to {_flips('fp11')} of the images",
+        ),
+    ),
+    Headline(
+        "shallow_baselines",
+        "what needs no network: logistic regression of 16 x 16 means and deviations, of the border",
+        (
+            "phantoms {shallow_baselines: tasks.drawings.models[name=block_deviations].mean_auroc.value | .2f} "
+            "and {shallow_baselines: tasks.drawings.models[name=border].mean_auroc.value | .2f}; "
+            "children {shallow_baselines: tasks.children.models[name=block_deviations].mean_auroc.value | .2f} "
+            "and {shallow_baselines: tasks.children.models[name=border].mean_auroc.value | .2f}",
         ),
     ),
     Headline(

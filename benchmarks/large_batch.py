@@ -165,11 +165,11 @@ def run(work: Path, study: Study, store: Store, cell: Cell, commit: str) -> None
             "val_mean_auroc": done.mean_auroc,
             "test_mean_auroc": float(np.nanmean(areas)),
             "test_auroc": {
-                name: None if np.isnan(area) else float(area)
-                for name, area in zip(store.label_set.findings, areas, strict=True)
+                name: None if np.isnan(area) else area
+                for name, area in zip(store.label_set.findings, map(float, areas), strict=True)
             },
             "steps": done.steps,
-            "images": int(sum(entry.images for entry in done.history)),
+            "images": sum(entry.images or 0 for entry in done.history),
             "images_per_s": done.images_per_s,
             "train_loss": done.history[-1].loss,
             "history": [

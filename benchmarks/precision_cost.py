@@ -73,7 +73,7 @@ def judged(made: Mapping[str, Path], store: Path) -> list[dict[str, Any]]:
     found = thorax("validate", made["fp32"], store, "--no-speed", *against)
     rows = [{"precision": "fp32", **_scored(found)}]
     for other in found["against"]:
-        drop = _reversed(other["mean_difference"])
+        drop = other["auroc_drop"]
         rows.append({"precision": other["precision"], **_scored(other), "drop": drop})
     card = thorax("validate", made["fp32"], store, "--no-speed", "-d", DEVICE)
     # On a card the document is of FP11, and what it is compared with is FP32 on the CPU.
@@ -92,15 +92,6 @@ def _scored(document: Row) -> dict[str, Any]:
         "mean_auroc": document["mean_auroc_interval"],
         "auroc": document["auroc"],
         "flips": document.get("flips"),
-    }
-
-
-def _reversed(difference: Row) -> dict[str, Any]:
-    """Return FP32 minus the other, of the other minus FP32."""
-    return {
-        "value": -difference["value"],
-        "low": -difference["high"],
-        "high": -difference["low"],
     }
 
 

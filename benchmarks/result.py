@@ -113,7 +113,7 @@ def write(
     """
     machine, now = hardware(), datetime.now(UTC)
     words = re.findall(r"[A-Za-z0-9.]+", machine["cpu"])
-    name = f"{'-'.join(words)}-{machine['processors']}-cores".lower()
+    name = f"{'-'.join(words)}-{machine['processors']}-cores-{_features(machine)}".lower()
     path = folder / f"{claim}_{name}_{now:%Y-%m-%d}.json"
     path.parent.mkdir(exist_ok=True, parents=True)
     whole = {
@@ -130,6 +130,15 @@ def write(
     }
     write_text(path, json.dumps(whole, indent=2, allow_nan=False) + "\n")
     return path
+
+
+def _features(machine: Mapping[str, Any]) -> str:
+    """Return what of its instructions tells a machine from others of its name."""
+    known = machine["instructions"]
+    for name, words in (("amx", "amx"), ("bf16", "bf16"), ("vnni", "vnni")):
+        if any(words in instruction for instruction in known):
+            return name
+    return "avx2"
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

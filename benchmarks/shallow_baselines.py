@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kermany import masked_table
+from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
 from benchmarks.result import table, write
 
@@ -22,16 +22,12 @@ COUNT = 5000
 
 def stores(work: Path, data: Path) -> dict[str, Path]:
     """Return the stores by name, made where they are absent."""
-    made = {"drawings": work / "drawings.store", "children": work / "children.store"}
-    if not made["drawings"].exists():
+    drawings = work / "drawings.store"
+    if not drawings.exists():
         thorax("phantom", work / "drawings", "--count", COUNT, "--size", SIDE)
-        words = ("--size", SIDE, "--out", made["drawings"])
+        words = ("--size", SIDE, "--out", drawings)
         thorax("data", "import", "phantom", work / "drawings", *words)
-    if not made["children"].exists():
-        labels = masked_table(data, work / "labels.csv", 1)
-        source = ("--labels", labels, "--size", SIDE, "--out", made["children"])
-        thorax("data", "import", "folder", data, *source)
-    return made
+    return {"drawings": drawings, "children": tasks.kermany(work, data, SIDE).path}
 
 
 def measured(store: Path) -> dict[str, Any]:

@@ -4,57 +4,107 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from benchmarks.catalogue import BASELINES
+
 Document = Mapping[str, Any]
 
 NETWORKS: Final = {"resnet50": "ResNet-50", "densenet121": "DenseNet-121", "vgg16_bn": "VGG-16"}
+_TASKS: Final = {"phantoms": "Phantoms, 14 findings", "kermany": "Children, two labels"}
 _SHARPNESS: Final = ("keskar", "adaptive", "lambda_max")
 
 
 def precisions(document: Document) -> str:
-    """Return sizes, speeds and AUROC of every precision."""
-    lines = [
-        "| | MB | x fp32 | phantoms | drop | radiographs | drop |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Return sizes and speeds of every precision."""
+    lines = ["| | MB | images/s over fp32 |", "|---|---|---|"]
     for row in document["rows"]:
-        name = row["precision"]
+        name, speed = row["precision"], row["speed_over_fp32"]
         if name == "fp32":
             name = f"{NETWORKS[row['network']]} fp32"
-        cells = [name, f"{row['size_bytes'] / 1e6:.1f}"]
-        speed = row["speed_over_fp32"] if "speed_over_fp32" in row else row["speed_ratio"]
-        cells.append("" if speed is None else f"{speed:.2f}")
-        for data in ("phantoms", "radiographs"):
-            judged = row[data]
-            cells.append("" if judged is None else f"{judged['auroc']['value']:.4f}")
-            cells.append("" if judged is None else _drop(judged["drop"], row["precision"]))
+        cells = [name, f"{row['size_bytes'] / 1e6:.1f}", "" if speed is None else f"{speed:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _drop(drop: Mapping[str, float] | None, precision: str) -> str:
-    if drop is None:
-        return ""
-    value = f"{drop['value']:z.4f}"
-    if precision == "fp16":
-        return value
-    return f"{value} [{drop['low']:z.4f}, {drop['high']:z.4f}]"
+def precision_cost(*precisions: str) -> Callable[[Document], str]:
+    """Return what makes the table of some precisions, and what needs no network, on both tasks."""
+
+    def table(document: Document) -> str:
+        lines = [
+            "| | mean AUROC | drop [95 %] | images that flip | matched points | own points "
+            "| largest change |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for task, found in document["tasks"].items():
+            lines.append(f"| **{_TASKS[task]}**, {found['images']['test']:,} images | | | | | | |")
+            lines += [
+                f"| {model['what']} | {_interval(model['mean_auroc'])} | | | | | |"
+                for model in found["baselines"]["models"]
+                if model["name"] in BASELINES
+            ]
+            lines += [
+                _cost(row) for row in found["rows"] if row["precision"] in ("fp32", *precisions)
+            ]
+        return "\n".join(lines)
+
+    return table
 
 
-def fpga_auroc(document: Document) -> str:
-    """Return what FP11 of a card costs three networks on two kinds of images."""
+def shallow(document: Document) -> str:
+    """Return the AUROC of regressions on simple features, of drawings and of children."""
+    drawings, children = (document["tasks"][name] for name in ("drawings", "children"))
+    findings = list(children["best"])
+    named = {model["name"]: model for model in drawings["models"]}
     lines = [
-        "| | phantoms FP32 | FP11 | drop | radiographs FP32 | FP11 | drop |",
-        "|---|---|---|---|---|---|---|",
+        "| features | phantoms, mean | "
+        + " | ".join(f"children, {name}" for name in findings)
+        + " |",
+        "|---|---|" + "---|" * len(findings),
     ]
-    for network, title in NETWORKS.items():
-        cells = [title]
-        for data in ("phantoms", "radiographs"):
-            for row in document["rows"]:
-                if (row["network"], row["trained_on"]) == (network, data):
-                    cells += [f"{row[side]['value']:.4f}" for side in ("fp32", "fp11")]
-                    cells.append(_drop(row["drop"], "fp11"))
+    for model in children["models"]:
+        same = named.get(model["name"])
+        cells = [model["what"], "" if same is None else _interval(same["mean_auroc"])]
+        cells += [_interval(model["auroc"][name]) for name in findings]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def heatmaps(document: Document) -> str:
+    """Return how often each kind of map points into a box, beside points that need no network."""
+    strides = list(dict.fromkeys(row["output_stride"] for row in document["rows"]))
+    lines = [
+        "| | " + " | ".join(f"output stride {one}: hits | 10⁶ MACs" for one in strides) + " |",
+        "|---|" + "---|---|" * len(strides),
+    ]
+    first = document["rows"][0]["pointing_mean"]
+    for title, key in (("random point", "random_rate"), ("best fixed point", "fixed_rate")):
+        lines.append(f"| {title} | " + f"{first[key]:.3f} | | " * len(strides))
+    for kind in dict.fromkeys(row["maps"] for row in document["rows"]):
+        cells = [f"`{kind}`"]
+        for row in document["rows"]:
+            if row["maps"] == kind:
+                cells += [f"{row['pointing_mean']['rate']:.3f}", f"{row['macs'] / 1e6:,.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cost(row: Mapping[str, Any]) -> str:
+    name, drop, flips = row["precision"], row.get("drop"), row.get("flips")
+    if name == "fp32":
+        name = f"{NETWORKS[row['network']]} fp32"
+    cells = [name, _interval(row["mean_auroc"]), "" if drop is None else _interval(drop, "z.4f")]
+    if flips is None:
+        cells += ["", "", "", ""]
+    else:
+        for points in ("same_points", "matched_points", "own_points"):
+            share = flips[points]
+            cells.append("" if share is None else f"{share['images']:.1%}")
+        cells.append(f"{flips['largest_change']:.2f}")
+    return f"| {' | '.join(cells)} |"
+
+
+def _interval(found: Mapping[str, float], form: str = ".3f") -> str:
+    value, low, high = (format(found[key], form) for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def fpga_bit_exact(document: Document) -> str:

@@ -6,7 +6,6 @@ Each is imported once into a store of the folder, whole patients in one split.
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -78,7 +77,7 @@ def radiographs(work: Path, data: Path) -> Store:
 
 def _paediatric(rows: list[dict[str, str]]) -> str:
     """Return a table of image, patient, split and the two labels."""
-    by_patient: dict[str, list[Mapping[str, str]]] = {}
+    by_patient: dict[str, list[dict[str, str]]] = {}
     for row in sorted(rows, key=lambda row: hashlib.sha256(row["patient"].encode()).hexdigest()):
         by_patient.setdefault(row["patient"], []).append(row)
     text = io.StringIO()
