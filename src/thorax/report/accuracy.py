@@ -135,13 +135,14 @@ def _drop_text(difference: Interval | None) -> str:
 
 def flips_table(result: ValidationResult) -> Table | None:
     """Return what each artifact of `--against` calls otherwise at the operating points, or None."""
-    names = series_names([result, *result.against])[1:]
+    names = series_names([result, *result.against])
     rows = [
-        (name, other.flips)
-        for name, other in zip(names, result.against, strict=True)
+        # Of a model on a simulated card, what runs off it is the reference.
+        (names[0] if result.simulated and not other.simulated else name, other.flips)
+        for name, other in zip(names[1:], result.against, strict=True)
         if other.flips is not None
     ]
-    return flips_of(rows, f"{judged_text(result)}")
+    return flips_of(rows, judged_text(result))
 
 
 def flips_of(rows: Sequence[tuple[str, Flips]], images: str) -> Table | None:
@@ -153,7 +154,7 @@ def flips_of(rows: Sequence[tuple[str, Flips]], images: str) -> Table | None:
         f"What is called otherwise than by {', '.join(references)}: {images}",
         rows,
         {
-            "Between it and": lambda row: row[0],
+            "Artifact": lambda row: row[0],
             "Images": lambda row: number_text(row[1].same_points.images, ".1%"),
             "Findings": lambda row: number_text(row[1].same_points.findings, ".1%"),
             "Images, matched": lambda row: number_text(
