@@ -144,7 +144,7 @@ def figure(rows: list[dict[str, Any]], told: Mapping[str, list[float]]) -> Figur
         axes.axhline(level, color=colour, ls=dash, lw=1.2, label=f"{name}, usual phantoms")
     axes.axvspan(*SUBTLETY, color="#000000", alpha=0.05, label="usual range")
     axes.set(
-        xlabel="subtlety (0 plain, 1 hardly to be seen)",
+        xlabel="subtlety (0 plain, 1 faintest)",
         ylabel="AUROC (0.5 = chance)",
         ylim=(0.45, 1.01),
     )
