@@ -53,7 +53,10 @@ BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
             "explored densenet121": _of("fpga_explore_224px", tables.explored(1, "DenseNet-121")),
             "explored small": _of("fpga_explore_64px", tables.explored_small),
         },
-        "docs/data.md": {"shallow": _of("shallow_baselines", tables.shallow)},
+        "docs/data.md": {
+            "shallow": _of("shallow_baselines", tables.shallow),
+            "phantoms": _of("phantom_subtlety", tables.phantoms),
+        },
         "docs/inference.md": {"heatmaps": _of("heatmaps", tables.heatmaps)},
         "docs/reliability.md": {
             "child cost": lambda evidence: page.claim_table(evidence, "child_cost"),

@@ -68,6 +68,29 @@ def shallow(document: Document) -> str:
     return "\n".join(lines)
 
 
+def phantoms(document: Document) -> str:
+    """Return AUROC of every finding by the network and by features, and by subtlety."""
+    models = [model for model in document["models"] if model["name"] in BASELINES]
+    columns = [document["network"]["auroc"], *(model["auroc"] for model in models)]
+    means = [document["network"]["mean_auroc"], *(one["mean_auroc"]["value"] for one in models)]
+    lines = [
+        "| finding | network | " + " | ".join(model["what"] for model in models) + " |",
+        "|---|---|" + "---|" * len(models),
+        "| **mean** | " + " | ".join(f"**{mean:.3f}**" for mean in means) + " |",
+    ]
+    for name in columns[0]:
+        cells = [f"{column[name]['value']:.3f}" for column in columns]
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    levels = document["levels"]
+    lines += [
+        "",
+        "| subtlety | " + " | ".join(f"{level['subtlety']:.1f}" for level in levels) + " |",
+        "|---|" + "---|" * len(levels),
+        "| mean | " + " | ".join(f"{level['mean_auroc']:.3f}" for level in levels) + " |",
+    ]
+    return "\n".join(lines)
+
+
 def heatmaps(document: Document) -> str:
     """Return how often each kind of map points into a box, beside points that need no network."""
     strides = list(dict.fromkeys(row["output_stride"] for row in document["rows"]))

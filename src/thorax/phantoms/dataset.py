@@ -62,7 +62,7 @@ class Phantom:
         sex: of the patient.
         view: View Position: "PA" or "AP", or "LL", the left side at the detector.
         findings: NIH14 names, in that order; empty = no finding.
-        subtleties: of each finding, 0 = plain, 1 = what few readers would see.
+        subtleties: of each finding, 0 = plain, 1 = faintest.
         boxes: one or more for every finding, in pixels of `pixels`.
         devices: names of what has been put into or onto the patient.
     """
@@ -157,7 +157,7 @@ class Style:
     Attributes:
         view: frontal (PA or AP) or lateral.
         subtlety: range that the subtleties of lesions are drawn from, evenly: within 0, plain, to
-            1, what few readers would see.
+            1, faintest.
     """
 
     view: ViewName = "frontal"

@@ -57,7 +57,7 @@ class Lesion:
 
     Attributes:
         finding: its NIH14 name.
-        subtlety: 0 = plain, 1 = what few readers would see.
+        subtlety: 0 = plain, 1 = faintest.
         sites: where it lies; empty where its place is fixed.
     """
 
