@@ -204,6 +204,73 @@ def pytorch(network: Network, precision: str, layout: str, compiled: bool) -> Re
     return _ready(made, probability, torch=torch.__version__, kernels=kernels)
 
 
+def pytorch_int8(network: Network, calibration: Path) -> Ready:
+    """Time PyTorch's static INT8 of torchao, compiled by inductor with frozen weights.
+
+    It is set as torchao documents its quantizer for x86 (PT2E, X86InductorQuantizer, its default
+    configuration). That looks for layers by what they were in the module, which `torch.export` of
+    torch 2.13 no longer notes; it is noted here.
+
+    Args:
+        network: what is run.
+        calibration: float32 [N,1,S,S], normalised, as an .npy file.
+    """
+    import torch
+    import torch._inductor.config as inductor
+    import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer as x86
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    from thorax.training import checkpoint
+
+    torch.set_num_threads(network.threads)
+    inductor.freezing = True
+    module = checkpoint.load(network.run).network.eval()
+    rows, given = (torch.from_numpy(np.load(file)) for file in (calibration, network.images))
+    quantizer = x86.X86InductorQuantizer()
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
+    made: dict[_Choice, Measure] = {}
+    with torch.no_grad():
+        for batch in BATCHES:
+            graph = torch.export.export(module, (given[:batch],)).module()
+            _note_layers(graph)
+            prepared = prepare_pt2e(graph, quantizer)
+            for start in range(0, len(rows) - batch + 1, batch):
+                prepared(rows[start : start + batch])
+            run: Any = torch.compile(convert_pt2e(prepared), dynamic=False)
+
+            def call(run: Any = run, batch: int = batch) -> object:  # noqa: ANN401
+                with torch.no_grad():
+                    return run(given[:batch])
+
+            made[_Choice(batch, 1)] = timed(call, batch)
+            if batch == 1:
+                with _onednn_names() as kernels:
+                    first = call()
+    assert isinstance(first, torch.Tensor)
+    probability = torch.sigmoid(first.float()).numpy()
+    return _ready(made, probability, torch=torch.__version__, kernels=kernels)
+
+
+def _note_layers(graph: Any) -> None:  # noqa: ANN401
+    """Note what each node of an exported graph was, as its quantizer looks for it."""
+    import operator
+
+    from torch import nn
+
+    layers = {
+        "aten.conv2d.default": nn.Conv2d,
+        "aten.batch_norm.default": nn.BatchNorm2d,
+        "aten.relu_.default": nn.ReLU,
+        "aten.max_pool2d.default": nn.MaxPool2d,
+        "aten.add.Tensor": operator.add,
+        "aten.linear.default": nn.Linear,
+    }
+    for node in graph.graph.nodes:
+        layer = layers.get(str(node.target))
+        if layer is not None:
+            node.meta["source_fn_stack"] = [(node.name, layer)]
+
+
 @contextmanager
 def _onednn_names() -> Iterator[list[str]]:
     """Yield a list that has afterwards the kernels of convolutions that oneDNN ran meanwhile."""

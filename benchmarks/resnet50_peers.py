@@ -4,14 +4,14 @@
 
 One trained network. Thorax runs the artifacts of `thorax optimize`, all streams busy. The peers are
 set as their own documentation asks on this processor: PyTorch eager, channels last and compiled by
-inductor with frozen weights, in fp32 and bf16; ONNX Runtime in fp32 and in its own static INT8;
-OpenVINO by its asynchronous queue and by benchmark_app, on the graphs of the artifacts. Each side
-has a process of its own, the same threads, and the batch and instances of a small set that serve it
-best. Goals: 6 times PyTorch eager fp32 (of processors with VNNI), 1.1 times ONNX Runtime's INT8.
+inductor with frozen weights, in fp32 and bf16, and in torchao's static INT8; ONNX Runtime in fp32
+and in its own static INT8; OpenVINO by its asynchronous queue and by benchmark_app, on the graphs
+of the artifacts. Each side has a process of its own, the same threads, and the batch and instances
+of a small set that serve it best. Goals: 6 times PyTorch eager fp32 (of processors with VNNI), 1.1
+times ONNX Runtime's INT8.
 """
 
 import argparse
-import importlib.util
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -49,7 +49,8 @@ GOALS: Final = {
 SAME: Final = Bound(1.0, "both run the same graph in the same OpenVINO on the same threads")
 BYTES: Final = "uint8 tensor that stays"
 FLOATS: Final = "float32 tensor that stays, normalised before"
-PACKAGES: Final = ("thorax", "openvino", "nncf", "torch", "onnxruntime", "numpy")
+PACKAGES: Final = ("thorax", "openvino", "nncf", "torch", "torchao", "onnxruntime", "numpy")
+CALIBRATION: Final = "calibration.npy"
 TITLES: Final = {
     "torch": "PyTorch eager",
     "torch_channels_last": "PyTorch eager, channels last",
@@ -79,6 +80,7 @@ def make(work: Path) -> Made:
     raw, images = _images(open_store(work / f"store-{SIDE}"), run)
     np.save(out / "raw.npy", raw[: max(BATCHES)])
     np.save(out / "images.npy", images[: max(BATCHES)])
+    np.save(out / CALIBRATION, images)
     onnx = {"fp32": out / "fp32.onnx", "int8": out / "int8.onnx"}
     from thorax.training import checkpoint
 
@@ -111,11 +113,6 @@ def absent() -> dict[str, str]:
         reasons["onnxruntime_bf16"] = f"its CPU provider has no convolution in bf16: {refusal}"
     if shutil.which("g++") is None:
         reasons["torch_compiled"] = "inductor needs g++, which is not here"
-    if importlib.util.find_spec("torchao") is None:
-        reasons["torch_int8"] = (
-            "torch 2.13 has no quantization of its own any more (torch.ao.quantization is empty), "
-            "and torchao, which has it now, is not installed"
-        )
     return reasons
 
 
@@ -137,6 +134,9 @@ def side_processes(made: Made, missing: Mapping[str, str]) -> dict[str, tuple[An
                 peers.onnxruntime, network, made.onnx[precision],
             )  # fmt: skip
         if precision == "int8":
+            if "torch_compiled" not in missing:
+                calibration = network.images.with_name(CALIBRATION)
+                found["torch_compiled_int8"] = (peers.pytorch_int8, network, calibration)
             continue
         if precision == "fp32":
             found["torch_fp32"] = (peers.pytorch, network, precision, "contiguous", False)
