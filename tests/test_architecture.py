@@ -280,7 +280,7 @@ def test_a_module_has_a_test_of_its_name_or_of_its_family() -> None:
 def test_every_folder_of_tests_is_of_a_room_or_of_a_kind_of_test() -> None:
     rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
     folders = {path.parent.name for path in TESTS.glob("*/test_*.py")}
-    assert folders - rooms == {"contracts", "peers", "pipeline"}
+    assert folders - rooms == {"contracts", "peers", "pipeline", "side_by_side"}
 
 
 def test_a_hospital_machine_classifies_without_the_libraries_of_training(

@@ -113,7 +113,7 @@ def test_a_baseline_is_told_beside_a_network_to_a_person_and_a_program(
     assert status == 0
     assert "fitting means of 16 x 16 blocks" in err
     assert "Network minus it" in out
-    assert max(map(len, out.split("Means and deviations")[0].splitlines())) <= 100
+    assert max(map(len, out.split("\nMeans ")[0].splitlines())) <= 100
     status, out, _ = typed(capfd, monkeypatch, *words, "--json")
     made = json.loads(out)
     assert (status, made["command"]) == (0, "data baseline")

@@ -67,7 +67,7 @@ def test_a_run_under_way_says_how_far_it_is_whatever_its_last_half_line(tmp_path
         file.write('{"event": "st')
     line = run_line(read_run(run))
     assert f"{tmp_path.name}, resnet50, not finished, 3 of 6 steps" in line
-    assert line.endswith("mean AUROC 0.800 after epoch 1")
+    assert line.endswith("mean AUROC 0.800, validation split, after epoch 1")
 
 
 def test_a_long_curve_is_thinned_to_means(tmp_path: Path) -> None:
