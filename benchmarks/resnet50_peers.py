@@ -1,6 +1,6 @@
 """Claim: ResNet-50 at 224 x 224 in fp32, bf16 and int8 against each peer of the same precision.
 
-    python -m benchmarks.resnet50_peers --work FOLDER [--turns 7] [--seconds 1.5] [--sides A,B,...]
+    python -m benchmarks.resnet50_peers --work FOLDER [--turns 7] [--seconds 3] [--sides A,B,...]
 
 One trained network. Thorax runs the artifacts of `thorax optimize`, all streams busy. The peers are
 set as their own documentation asks on this processor: PyTorch eager, channels last and compiled by
@@ -234,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for store and models")
     parser.add_argument("--sides", help="names, by commas; default: all that are here")
-    add_options(parser, turns=7, seconds=1.5)
+    add_options(parser, turns=7, seconds=3)
     chosen = parser.parse_args()
     bench = SideBySide("resnet50_peers", read_options(chosen))
     bench.require_quiet()

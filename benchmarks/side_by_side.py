@@ -12,6 +12,7 @@ import argparse
 import os
 import random
 import statistics
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -275,15 +276,40 @@ class SideBySide:
             packages: that took part, whose versions are told.
 
         Raises:
-            SystemExit: as `judge`, and for a load of others above what is allowed.
+            SystemExit: as `judge`, and for a load of others above what is allowed; what was
+                measured is then left in a temporary folder, not for the record.
         """
-        judged = [self.judge(comparison) for comparison in comparisons]
+        judged, refusals = [], []
+        for comparison in comparisons:
+            try:
+                judged.append(self.judge(comparison))
+            except SystemExit as refusal:
+                refusals.append(str(refusal))
         show(judged, {name: _typical(turns) for name, turns in self._measured.items()})
-        rehearsal = self.options.rehearsal
-        if rehearsal is None:
-            self._require_share(self._load.share, "beside it")
+        if self.options.rehearsal is None:
+            try:
+                self._require_share(self._load.share, "beside it")
+            except SystemExit as refusal:
+                refusals.append(str(refusal))
+        if refusals:
+            folder = Path(tempfile.mkdtemp(prefix="thorax-benchmarks-"))
+            kept = self._file(judged, document, packages, folder)
+            raise SystemExit("\n".join([*refusals, f"what was measured is in {kept}"]))
+        path = self._file(judged, document, packages, self.options.rehearsal)
+        recorded = self.options.rehearsal is None
+        print(f"written: {path.name}{'' if recorded else ', not for the record'}")
+        return path
+
+    def _file(
+        self,
+        judged: Sequence[Mapping[str, Any]],
+        document: Mapping[str, Any] | None,
+        packages: Sequence[str],
+        unrecorded: Path | None,
+    ) -> Path:
+        """Write all that was measured; into a folder for what is not for the record, if given."""
         whole = {
-            **({} if rehearsal is None else {"for_record": False}),
+            **({} if unrecorded is None else {"for_record": False}),
             "seed": self.options.seed,
             "load": {
                 "others_share": round(self._load.share, 4),
@@ -294,21 +320,18 @@ class SideBySide:
                 name: {"settings": asdict(side.settings), "turns": self.turns[name]}
                 for name, side in self.sides.items()
             },
-            "comparisons": judged,
+            "comparisons": list(judged),
             **(document or {}),
         }
-        path = result.write(
-            self._claim, whole, packages=packages, folder=rehearsal or result.RESULTS
-        )
-        print(f"written: {path.name}{'' if rehearsal is None else ', not for the record'}")
-        return path
+        folder = result.RESULTS if unrecorded is None else unrecorded
+        return result.write(self._claim, whole, packages=packages, folder=folder)
 
     def _require_share(self, share: float, when: str) -> None:
         if share > self.options.others:
             raise SystemExit(
                 f"{self._claim}: others used {share:.0%} of the processors {when} and "
                 f"{self.options.others:.0%} is allowed; end what runs besides, or --rehearsal "
-                "FOLDER for a result that is not for the record; nothing was written"
+                "FOLDER for a result that is not for the record; none was written for it"
             )
 
 

@@ -44,8 +44,12 @@ def timed(answer: Callable[[], object], images: int) -> Measure:
     return measure
 
 
-def fastest(made: Mapping[Choice, Measure], *, seconds: float = 1.0) -> tuple[Choice, Measure]:
-    """Return the choice of most images/s and its measurement, each tried once after a warm-up."""
+def fastest(made: Mapping[Choice, Measure], *, seconds: float = 2.0) -> tuple[Choice, Measure]:
+    """Return the choice of most images/s and its measurement, each tried once after a warm-up.
+
+    A window that holds few calls ends with processors that wait for the last of them, which counts
+    against large batches.
+    """
 
     def rate(choice: Choice) -> float:
         made[choice](seconds / 2)

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -107,9 +108,12 @@ def test_a_loaded_run_is_refused_with_its_share_and_what_to_do(
     made = measured(tmp_path, others=0.25)
     made.write([FASTER])
     made.options = replace(made.options, rehearsal=None)
-    with pytest.raises(SystemExit, match=r"others used 25% .* 10% is allowed; end what .*nothing"):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"others used 25% .* 10% is allowed; end what .*none was"):
         made.write([FASTER])
     assert not (tmp_path / "results").exists()
+    (kept,) = tmp_path.glob("thorax-benchmarks-*/*.json")
+    assert json.loads(kept.read_text("utf-8"))["for_record"] is False
     made.options = replace(made.options, others=0.3)
     assert made.write([FASTER]).parent == tmp_path / "results"
 
