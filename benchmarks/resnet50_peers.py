@@ -170,7 +170,7 @@ def _amx(kernels: Sequence[str] | str) -> bool | None:
     return None if isinstance(kernels, str) else any("amx" in name for name in kernels)
 
 
-def _program(made: Made, precision: str, seconds: float) -> Side:
+def _program(made: Made, precision: str, seconds: float, batch: int) -> Side:
     path = made.artifacts[precision]
     compute = artifact.load(path).card.precision.compute
     settings = Settings(
@@ -178,12 +178,17 @@ def _program(made: Made, precision: str, seconds: float) -> Side:
         precision=precision,
         side=SIDE,
         input="filled by the program",
-        more={"options": f"-hint throughput -infer_precision {compute}"},
+        batch=batch,
+        batch_choice="fastest of a probe",
+        more={
+            "options": f"-hint throughput -infer_precision {compute} -b {batch}",
+            "chosen_of": "that of Thorax",
+        },
     )
     return Side(
         f"benchmark_app_{precision}",
         settings,
-        lambda: peers.benchmark_app(path / artifact.XML, compute, seconds),
+        lambda: peers.benchmark_app(path / artifact.XML, compute, seconds, batch=batch),
     )
 
 
@@ -206,7 +211,7 @@ def _comparison(first: str, second: str) -> Comparison:
     if peer != "openvino_queue":
         differs.append("input")
     if peer == "benchmark_app":
-        differs += ["batch", "batch_choice", "warm_up_s"]
+        differs.append("warm_up_s")
     return Comparison(
         f"Thorax {ours.upper()} over {TITLES[peer]} {theirs.upper()}",
         first,
@@ -256,7 +261,11 @@ def main() -> None:
             process.side(name, _settings(name, threads, process), seconds)
             for name, process in processes.items()
         ]
-        programs = [_program(made, one, seconds) for one in ("fp32", "bf16", "int8")]
+        programs = [
+            _program(made, name.removeprefix("thorax_"), seconds, process.batch)
+            for name, process in processes.items()
+            if name.startswith("thorax_")
+        ]
         sides += [
             side
             for side in programs
