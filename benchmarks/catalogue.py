@@ -519,6 +519,18 @@ CLAIMS: Final[Sequence[Claim]] = (
         "demo's drawings.",
         "kinds of maps; a random and the best fixed point",
         "benchmarks.heatmaps",
+        (
+            Row("a random point", "rows[0].pointing_mean.random_rate | .3f"),
+            Row("the best fixed point", "rows[0].pointing_mean.fixed_rate | .3f"),
+            *(
+                Row(
+                    f"{maps}, output stride {stride}",
+                    f"rows[output_stride={stride},maps={maps}].pointing_mean.rate | .3f",
+                )
+                for stride in (16, 32)
+                for maps in ("cam", "fine", "relative")
+            ),
+        ),
     ),
     Claim(
         "main_job",
