@@ -149,6 +149,16 @@ BASELINES: Final = {
 }
 """Simple features of `thorax data baseline`, by the names of its document."""
 
+EXPLORED: Final = tuple(
+    Row(
+        f"{title}, {name}: images/s/W",
+        f"documents[{place}].variants[name={name}].modelled.images_per_s_per_w | .1f",
+    )
+    for place, title in enumerate(("ResNet-50", "DenseNet-121"))
+    for name in ("FP16", "FP11", "FP9")
+)
+"""Rows of `benchmarks.fpga_explore`, whatever the size of the images."""
+
 MENDED: Final = "2026-12-01"
 """Files from before this day are shown with the warnings of their claims."""
 
@@ -875,14 +885,7 @@ CLAIMS: Final[Sequence[Claim]] = (
         "([with the AUROC](fpga.md#falling-precision)).",
         "precisions of one network on one board",
         "benchmarks.fpga_explore",
-        tuple(
-            Row(
-                f"{title}, {name}: images/s/W",
-                f"documents[{place}].variants[name={name}].modelled.images_per_s_per_w | .1f",
-            )
-            for place, title in enumerate(("ResNet-50", "DenseNet-121"))
-            for name in ("FP16", "FP11", "FP9")
-        ),
+        EXPLORED,
         kind=Kind.MODELLED,
         made_of="an assumed clock, areas fitted, power calibrated on two figures of one board",
     ),
@@ -893,14 +896,7 @@ CLAIMS: Final[Sequence[Claim]] = (
         "As above, at the size that the networks were trained on.",
         "precisions of one network on one board",
         "benchmarks.fpga_explore",
-        tuple(
-            Row(
-                f"{title}, {name}: images/s/W",
-                f"documents[{place}].variants[name={name}].modelled.images_per_s_per_w | .1f",
-            )
-            for place, title in enumerate(("ResNet-50", "DenseNet-121"))
-            for name in ("FP16", "FP11", "FP9")
-        ),
+        EXPLORED,
         kind=Kind.MODELLED,
         made_of="an assumed clock, areas fitted, power calibrated on two figures of one board",
     ),

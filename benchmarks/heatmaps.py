@@ -13,22 +13,13 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
 from benchmarks.result import table, write
+from thorax.cli import demonstration
 
 RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"
 MAPS: Final = ("cam", "fine", "relative")
-COUNT, SIDE = 5000, 128
-
-
-def drawings(work: Path) -> Path:
-    """Return the store, made where it is absent."""
-    store = work / "drawings.store"
-    if not store.exists():
-        thorax("phantom", work / "drawings", "--count", COUNT, "--size", SIDE)
-        words = ("--size", SIDE, "--out", store)
-        thorax("data", "import", "phantom", work / "drawings", *words)
-    return store
 
 
 def trained(work: Path, store: Path, stride: int) -> Path:
@@ -67,7 +58,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    store = drawings(options.work)
+    store = tasks.drawings(options.work)
     rows = [row for stride in (16, 32) for row in measured(options.work, store, stride)]
     cells = [
         (
@@ -80,7 +71,9 @@ def main() -> None:
     ]
     header = ("", "mean AUROC", "10^6 MACs", "hits", "random point", "fixed point")
     table("Pointing game on the test split, mean over findings", header, cells)
-    print(write("heatmaps", {"images": COUNT, "side": SIDE, "rows": rows}))
+    print(
+        write("heatmaps", {"images": demonstration.COUNT, "side": demonstration.SIDE, "rows": rows})
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import fcntl
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -81,10 +81,8 @@ def tried(work: Path, study: Study, arm: Arm) -> dict[float, float]:
     return scores
 
 
-def chosen(work: Path, study: Study, name: str) -> float | None:
-    """Return the rate of the best validation AUROC, None while a try is missing."""
-    arm = study.source(study.arm(name))
-    scores = tried(work, study, arm)
+def chosen(arm: Arm, scores: Mapping[float, float]) -> float | None:
+    """Return the rate of the best validation AUROC of a tuned arm, None while a try is missing."""
     assert arm.lowest_rate is not None
     if any(rate not in scores for rate in rates(arm.lowest_rate, scores)):
         return None
@@ -100,8 +98,9 @@ def runnable(
     more = False
     for arm in map(study.arm, names):
         source = study.source(arm)
-        now += tuning(study, source, tried(work, study, source))
-        rate = chosen(work, study, arm.name)
+        scores = tried(work, study, source)
+        now += tuning(study, source, scores)
+        rate = chosen(source, scores)
         if rate is None:
             more = True
             continue
@@ -265,17 +264,16 @@ def main() -> None:
     for name in options.study or sorted(STUDIES):
         study, store = STUDIES[name], stores[name]()
         if options.report:
-            found[name] = report(
-                options.work,
-                study,
-                store,
-                rates={arm.name: chosen(options.work, study, arm.name) for arm in study.arms},
-                tried={
-                    arm.name: tried(options.work, study, arm)
-                    for arm in study.arms
-                    if arm.follows is None
-                },
-            )
+            scores = {
+                arm.name: tried(options.work, study, arm)
+                for arm in study.arms
+                if arm.follows is None
+            }
+            rates_of = {
+                arm.name: chosen(study.source(arm), scores[study.source(arm).name])
+                for arm in study.arms
+            }
+            found[name] = report(options.work, study, store, rates=rates_of, tried=scores)
         else:
             names = options.arm or [arm.name for arm in study.arms]
             work_off(options.work, study, store, names, options.batch or study.batches)

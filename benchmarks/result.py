@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import re
-import statistics
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -55,11 +54,6 @@ def commit(tree: Path = _TREE) -> str:
 def _git(tree: Path, *words: str) -> str:
     done = subprocess.run(["git", *words], cwd=tree, capture_output=True, text=True, check=True)
     return done.stdout.strip()
-
-
-def median_ratio(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the median of first / second, turn by turn."""
-    return statistics.median(a / b for a, b in zip(first, second, strict=True))
 
 
 def timed(

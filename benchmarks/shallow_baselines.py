@@ -15,19 +15,15 @@ from typing import Any
 from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
 from benchmarks.result import table, write
-
-SIDE = 128
-COUNT = 5000
+from thorax.cli import demonstration
 
 
 def stores(work: Path, data: Path) -> dict[str, Path]:
     """Return the stores by name, made where they are absent."""
-    drawings = work / "drawings.store"
-    if not drawings.exists():
-        thorax("phantom", work / "drawings", "--count", COUNT, "--size", SIDE)
-        words = ("--size", SIDE, "--out", drawings)
-        thorax("data", "import", "phantom", work / "drawings", *words)
-    return {"drawings": drawings, "children": tasks.kermany(work, data, SIDE).path}
+    return {
+        "drawings": tasks.drawings(work),
+        "children": tasks.kermany(work, data, demonstration.SIDE).path,
+    }
 
 
 def measured(store: Path) -> dict[str, Any]:
@@ -57,7 +53,7 @@ def main() -> None:
         ]
         title = f"{name}: mean AUROC, by finding; {document['elapsed_s']:.1f} s"
         table(title, ("", "mean", *findings), rows)
-    print(write("shallow_baselines", {"side": SIDE, "tasks": found}))
+    print(write("shallow_baselines", {"side": demonstration.SIDE, "tasks": found}))
 
 
 if __name__ == "__main__":

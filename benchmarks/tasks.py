@@ -9,6 +9,8 @@ import io
 from pathlib import Path
 from typing import Final
 
+from benchmarks.nih_main_job import thorax
+from thorax.cli import demonstration
 from thorax.data import folder, nih
 from thorax.data.store import Store, open_store, write
 from thorax.files.atomic import write_text
@@ -25,6 +27,16 @@ PAEDIATRIC: Final = set_of(("Pneumonia", "Bacterial"))
 """Bacterial is known of a pneumonia alone: bacterial against viral."""
 PAEDIATRIC_TRAIN: Final = 3072
 """Three batches of 1,024."""
+
+
+def drawings(work: Path) -> Path:
+    """Return the store of the demo's drawings, made where it is absent."""
+    store, images = work / "drawings.store", work / "drawings"
+    if not store.exists():
+        side = demonstration.SIDE
+        thorax("phantom", images, "--count", demonstration.COUNT, "--size", side)
+        thorax("data", "import", "phantom", images, "--size", side, "--out", store)
+    return store
 
 
 def phantoms(work: Path, side: int) -> Store:

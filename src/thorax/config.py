@@ -125,6 +125,22 @@ def file_state(path: Path) -> FileState:
     return "as written" if digest.strip() == _digest(above) else "edited"
 
 
+def file_origin(path: Path, command: str, sources: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return what a title says of a loaded file, and its sources, the file itself the first.
+
+    A title says nothing of a file that is as the command, such as "thorax plan server", wrote it.
+    """
+    state = file_state(path)
+    meaning = {
+        "as written": f"as {command} wrote it",
+        "edited": f"edited since {command} wrote it, so sources may no longer hold",
+        "unsigned": f"not written by {command}; sources are as somebody gives them",
+    }[state]
+    mark = "" if state == "as written" else f" ({path.name}, {state})"
+    others = (source for source in sources if not source.startswith("file: "))
+    return mark, (f"file: {path.name}: {meaning}", *others)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 

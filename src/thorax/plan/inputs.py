@@ -9,7 +9,7 @@ import numpy as np
 import openvino as ov
 from pydantic import ValidationError
 
-from thorax.config import apply, check, file_state, load
+from thorax.config import apply, check, file_origin, load
 from thorax.devices.card_model import Offload, find_offloads, model_offload
 from thorax.devices.partition import partition, set_apart
 from thorax.errors import DataError, UsageError
@@ -64,15 +64,7 @@ def read_server(path: Path) -> Server:
         UsageError: as `thorax.config.load`.
     """
     server = load(path, Server)
-    state = file_state(path)
-    told = {
-        "as written": "as thorax plan server wrote it",
-        "edited": "edited since thorax plan server wrote it, so sources may no longer hold",
-        "unsigned": "not written by thorax plan server; sources are as somebody gives them",
-    }
-    mark = "" if state == "as written" else f" ({path.name}, {state})"
-    others = (source for source in server.sources if not source.startswith("file: "))
-    sources = (f"file: {path.name}: {told[state]}", *others)
+    mark, sources = file_origin(path, "thorax plan server", server.sources)
     return server.model_copy(update={"full_name": server.full_name + mark, "sources": sources})
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from thorax.cluster.collectives import Link
-from thorax.config import Settings, apply, check, file_state, load
+from thorax.config import Settings, apply, check, file_origin, load
 from thorax.errors import DataError, UsageError
 from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.plan.epochs import Curve
@@ -209,15 +209,8 @@ def find_system(text: str) -> System:
 
 def _read(path: Path) -> System:
     """Return the system of a file; its title and sources say what the file is."""
-    system, state = load(path, System), file_state(path)
-    told = {
-        "as written": "as thorax plan cluster wrote it",
-        "edited": "edited since thorax plan cluster wrote it, so sources may no longer hold",
-        "unsigned": "not written by thorax plan cluster; sources are as somebody gives them",
-    }
-    mark = "" if state == "as written" else f" ({path.name}, {state})"
-    others = (source for source in system.sources if not source.startswith("file: "))
-    sources = (f"file: {path.name}: {told[state]}", *others)
+    system = load(path, System)
+    mark, sources = file_origin(path, "thorax plan cluster", system.sources)
     return system.model_copy(update={"title": system.title + mark, "sources": sources})
 
 
