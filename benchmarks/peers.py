@@ -1,7 +1,8 @@
 """Ways to run one trained network, each set as its own documentation asks on this processor.
 
-Each function is called in a process of its own (`benchmarks.side_process`) and returns how it is
-timed, with the batch and the number of instances side by side that served it best. Images are
+Each function is called in processes of its own (`benchmarks.side_process`) and returns how it is
+timed. The first tries which batch and number of instances side by side serve it best, and those of
+the turns are told by `choice`. Images are
 tensors that stay; what is normalised outside a graph is normalised before.
 """
 
@@ -57,18 +58,26 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class Choice:
+    """How many images a call has, and how many calls run side by side."""
+
     batch: int
     instances: int
 
 
-def _ready(made: Mapping[_Choice, Measure], first: npt.ArrayLike, **more: object) -> Ready:
-    """Return the fastest choice; `first` are the probabilities of the first image."""
-    choice, measure = fastest(made)
+def _batches(choice: Choice | None) -> tuple[int, ...]:
+    """Return what to try, or what was chosen."""
+    return BATCHES if choice is None else (choice.batch,)
+
+
+def _ready(
+    made: Mapping[Choice, Measure], chosen: Choice | None, first: npt.ArrayLike, **more: object
+) -> Ready:
+    """Return what was chosen, or else the fastest; `first` are the probabilities of an image."""
+    choice = chosen or fastest(made)
     answers = [round(float(value), 6) for value in np.ravel(first)]
-    return Ready(
-        measure, choice.batch, {**more, "instances": choice.instances, "first_answer": answers}
-    )
+    told = {**more, "instances": choice.instances, "first_answer": answers}
+    return Ready(made[choice], choice.batch, choice, told)
 
 
 def side_by_side(answers: Sequence[Callable[[], object]], images: int) -> Measure:
@@ -93,12 +102,12 @@ def side_by_side(answers: Sequence[Callable[[], object]], images: int) -> Measur
     return measure
 
 
-def thorax(network: Network, artifact_path: Path) -> Ready:
+def thorax(network: Network, artifact_path: Path, *, choice: Choice | None = None) -> Ready:
     """Time the engine of an artifact, all its streams busy."""
     loaded, raw = artifact.load(artifact_path), np.load(network.raw)
     threads = None if network.threads == hardware()["processors"] else network.threads
-    made: dict[_Choice, Measure] = {}
-    for batch in BATCHES:
+    made: dict[Choice, Measure] = {}
+    for batch in _batches(choice):
         engine = compile_artifact(
             loaded, "CPU", hint="throughput", batch=batch, host=HostResources(threads)
         )
@@ -109,22 +118,23 @@ def thorax(network: Network, artifact_path: Path) -> Ready:
             load = timing.keep_busy(engine, [raw[:batch]], seconds)
             return Turn(load.window_s, time.process_time() - used, load.inferences * batch)
 
-        made[_Choice(batch, engine.streams)] = measure
-        if batch == 1:
-            first, kernels = engine.infer(raw[:1]).probability, kernels_of(engine.compiled)
-    return _ready(made, first, openvino=ov.get_version(), kernels=kernels)
+        made[Choice(batch, engine.streams)] = measure
+        first, kernels = engine.infer(raw[:batch]).probability[0], kernels_of(engine.compiled)
+    return _ready(made, choice, first, openvino=ov.get_version(), kernels=kernels)
 
 
-def openvino_queue(network: Network, xml: Path, precision: str) -> Ready:
+def openvino_queue(
+    network: Network, xml: Path, precision: str, *, choice: Choice | None = None
+) -> Ready:
     """Time `ov.AsyncInferQueue` with tensors that stay: OpenVINO as its samples use it."""
     raw, core = np.load(network.raw), ov.Core()
-    made: dict[_Choice, Measure] = {}
+    made: dict[Choice, Measure] = {}
     config = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": precision,
         **_threads(network.threads),
     }
-    for batch in BATCHES:
+    for batch in _batches(choice):
         model = core.read_model(xml)
         model.reshape([batch, *list(model.inputs[0].shape)[1:]])
         compiled = core.compile_model(model, "CPU", config)
@@ -146,10 +156,9 @@ def openvino_queue(network: Network, xml: Path, precision: str) -> Ready:
             elapsed = time.perf_counter() - begin
             return Turn(elapsed, time.process_time() - used, calls * batch)
 
-        made[_Choice(batch, len(queue))] = measure
-        if batch == 1:
-            first, kernels = compiled(raw[:1])["probability"], kernels_of(compiled)
-    return _ready(made, first, openvino=ov.get_version(), kernels=kernels)
+        made[Choice(batch, len(queue))] = measure
+        first, kernels = compiled(raw[:batch])["probability"][0], kernels_of(compiled)
+    return _ready(made, choice, first, openvino=ov.get_version(), kernels=kernels)
 
 
 def _threads(threads: int) -> dict[str, int]:
@@ -167,7 +176,14 @@ def kernels_of(compiled: ov.CompiledModel) -> list[str]:
     )
 
 
-def pytorch(network: Network, precision: str, layout: str, compiled: bool) -> Ready:
+def pytorch(
+    network: Network,
+    precision: str,
+    layout: str,
+    compiled: bool,
+    *,
+    choice: Choice | None = None,
+) -> Ready:
     """Time PyTorch, eager or by inductor with frozen weights, which its documentation advises."""
     import torch
 
@@ -196,20 +212,20 @@ def pytorch(network: Network, precision: str, layout: str, compiled: bool) -> Re
 
         return call
 
-    made: dict[_Choice, Measure] = {}
-    for batch in BATCHES:
-        made[_Choice(batch, 1)] = timed(answer(batch, network.threads), batch)
+    made: dict[Choice, Measure] = {}
+    for batch in _batches(choice):
+        made[Choice(batch, 1)] = timed(answer(batch, network.threads), batch)
         if not compiled:
             calls = [answer(batch, 1) for _ in range(network.threads)]
-            made[_Choice(batch, network.threads)] = side_by_side(calls, batch)
+            made[Choice(batch, network.threads)] = side_by_side(calls, batch)
     with _onednn_names() as kernels:
-        first = answer(1, network.threads)()
+        first = answer(_batches(choice)[0], network.threads)()
     assert isinstance(first, torch.Tensor)
-    probability = torch.sigmoid(first.float()).numpy()
-    return _ready(made, probability, torch=torch.__version__, kernels=kernels)
+    probability = torch.sigmoid(first[0].float()).numpy()
+    return _ready(made, choice, probability, torch=torch.__version__, kernels=kernels)
 
 
-def pytorch_int8(network: Network, calibration: Path) -> Ready:
+def pytorch_int8(network: Network, calibration: Path, *, choice: Choice | None = None) -> Ready:
     """Time PyTorch's static INT8 of torchao, compiled by inductor with frozen weights.
 
     It is set as torchao documents its quantizer for x86 (PT2E, X86InductorQuantizer, its default
@@ -219,6 +235,7 @@ def pytorch_int8(network: Network, calibration: Path) -> Ready:
     Args:
         network: what is run.
         calibration: float32 [N,1,S,S], normalised, as an .npy file.
+        choice: as the first process found it.
     """
     import torch
     import torch._inductor.config as inductor
@@ -233,9 +250,9 @@ def pytorch_int8(network: Network, calibration: Path) -> Ready:
     rows, given = (torch.from_numpy(np.load(file)) for file in (calibration, network.images))
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
-    made: dict[_Choice, Measure] = {}
+    made: dict[Choice, Measure] = {}
     with torch.no_grad():
-        for batch in BATCHES:
+        for batch in _batches(choice):
             graph = torch.export.export(module, (given[:batch],)).module()
             _note_layers(graph)
             prepared = prepare_pt2e(graph, quantizer)
@@ -247,13 +264,12 @@ def pytorch_int8(network: Network, calibration: Path) -> Ready:
                 with torch.no_grad():
                     return run(given[:batch])
 
-            made[_Choice(batch, 1)] = timed(call, batch)
-            if batch == 1:
-                with _onednn_names() as kernels:
-                    first = call()
+            made[Choice(batch, 1)] = timed(call, batch)
+            with _onednn_names() as kernels:
+                first = call()
     assert isinstance(first, torch.Tensor)
-    probability = torch.sigmoid(first.float()).numpy()
-    return _ready(made, probability, torch=torch.__version__, kernels=kernels)
+    probability = torch.sigmoid(first[0].float()).numpy()
+    return _ready(made, choice, probability, torch=torch.__version__, kernels=kernels)
 
 
 def _note_layers(graph: Any) -> None:  # noqa: ANN401
@@ -298,7 +314,7 @@ def _onednn_names() -> Iterator[list[str]]:
     names += sorted({words[words.index("convolution") + 1] for words in fields})
 
 
-def onnxruntime(network: Network, model: Path) -> Ready:
+def onnxruntime(network: Network, model: Path, *, choice: Choice | None = None) -> Ready:
     """Time ONNX Runtime's CPU provider on a graph, bound to tensors that stay."""
     import onnxruntime as ort
 
@@ -320,15 +336,19 @@ def onnxruntime(network: Network, model: Path) -> Ready:
 
         return call
 
-    made: dict[_Choice, Measure] = {}
-    for batch in BATCHES:
-        made[_Choice(batch, 1)] = timed(answer(batch, network.threads), batch)
-        calls = [answer(batch, 1) for _ in range(network.threads)]
-        made[_Choice(batch, network.threads)] = side_by_side(calls, batch)
-    first: Any = answer(1, network.threads)()
-    logits = first.copy_outputs_to_cpu()[0]
+    made: dict[Choice, Measure] = {}
+    for batch in _batches(choice):
+        if choice is None or choice.instances == 1:
+            made[Choice(batch, 1)] = timed(answer(batch, network.threads), batch)
+        if choice is None or choice.instances > 1:
+            calls = [answer(batch, 1) for _ in range(network.threads)]
+            made[Choice(batch, network.threads)] = side_by_side(calls, batch)
+    first: Any = answer(_batches(choice)[0], network.threads)()
+    logits = first.copy_outputs_to_cpu()[0][0]
     told = "MLAS does not tell which it chose"
-    return _ready(made, 1 / (1 + np.exp(-logits)), onnxruntime=ort.__version__, kernels=told)
+    return _ready(
+        made, choice, 1 / (1 + np.exp(-logits)), onnxruntime=ort.__version__, kernels=told
+    )
 
 
 def export(network: "torch.nn.Module", side: int, path: Path) -> Path:

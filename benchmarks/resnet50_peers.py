@@ -6,15 +6,14 @@ One trained network. Thorax runs the artifacts of `thorax optimize`, all streams
 set as their own documentation asks on this processor: PyTorch eager, channels last and compiled by
 inductor with frozen weights, in fp32 and bf16, and in torchao's static INT8; ONNX Runtime in fp32
 and in its own static INT8; OpenVINO by its asynchronous queue and by benchmark_app, on the graphs
-of the artifacts. Each side has a process of its own, the same threads, and the batch and instances
-of a small set that serve it best. Goals: 6 times PyTorch eager fp32 (of processors with VNNI), 1.1
-times ONNX Runtime's INT8.
+of the artifacts. Each side has processes of its own, one a turn, the same threads, and the batch
+and instances of a small set that serve it best. Goals: 6 times PyTorch eager fp32 (of processors
+with VNNI), 1.1 times ONNX Runtime's INT8.
 """
 
 import argparse
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +39,7 @@ from thorax.data.store import Store, open_store
 from thorax.devices.core import supports
 
 SIDE: Final = 224
-WARM_UP_S: Final = 0.5
+WARM_UP_S: Final = 1.0
 PRECISIONS: Final = (Precision.FP32, Precision.BF16, Precision.INT8)
 GOALS: Final = {
     ("thorax_int8", "torch_fp32"): 6.0,
@@ -251,37 +250,36 @@ def main() -> None:
         "OMP_NUM_THREADS": str(threads),
         "TORCHINDUCTOR_CACHE_DIR": str(chosen.work / "peers/inductor"),
     }
-    with ExitStack() as stack:
-        processes = {
-            name: stack.enter_context(SideProcess(*words, environment=environment))
-            for name, words in wanted.items()
-            if named is None or name in named
-        }
-        sides = [
-            process.side(name, _settings(name, threads, process), seconds)
-            for name, process in processes.items()
-        ]
-        programs = [
-            _program(made, name.removeprefix("thorax_"), seconds, process.batch)
-            for name, process in processes.items()
-            if name.startswith("thorax_")
-        ]
-        sides += [
-            side
-            for side in programs
-            if side.settings.precision not in missing and (named is None or side.name in named)
-        ]
-        compared = comparisons([side.name for side in sides])
-        for comparison in compared:
-            require_alike(comparison, {side.name: side for side in sides})
-        bench.take_turns(sides)
-        document = {
-            "side": SIDE,
-            "macs": artifact.load(made.artifacts["fp32"]).card.macs,
-            "onnxruntime_quantization": dict(made.quantized),
-            "absent": missing,
-            "largest_difference_to_fp32": largest_difference(processes),
-        }
+    processes = {
+        name: SideProcess(*words, environment=environment)
+        for name, words in wanted.items()
+        if named is None or name in named
+    }
+    sides = [
+        process.side(name, _settings(name, threads, process), seconds)
+        for name, process in processes.items()
+    ]
+    programs = [
+        _program(made, name.removeprefix("thorax_"), seconds, process.batch)
+        for name, process in processes.items()
+        if name.startswith("thorax_")
+    ]
+    sides += [
+        side
+        for side in programs
+        if side.settings.precision not in missing and (named is None or side.name in named)
+    ]
+    compared = comparisons([side.name for side in sides])
+    for comparison in compared:
+        require_alike(comparison, {side.name: side for side in sides})
+    bench.take_turns(sides)
+    document = {
+        "side": SIDE,
+        "macs": artifact.load(made.artifacts["fp32"]).card.macs,
+        "onnxruntime_quantization": dict(made.quantized),
+        "absent": missing,
+        "largest_difference_to_fp32": largest_difference(processes),
+    }
     bench.write(compared, document, packages=PACKAGES)
 
 

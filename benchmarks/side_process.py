@@ -1,7 +1,8 @@
-"""A side in a process of its own that stays: made once, asked for one turn at a time.
+"""A side in processes of its own: one that chooses how it is run, and a new one each turn.
 
-Between turns it waits for a word and computes nothing, so that what one side has set up (threads
-that spin, memory that is pinned) is not there when another is measured.
+What one side has set up (threads that spin, memory that is pinned) is not there when another is
+measured. Where a library's memory comes to lie is decided once a process and worth some percent, so
+turns of one process would agree with each other by more than they agree with the next process.
 """
 
 import multiprocessing
@@ -9,7 +10,6 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -24,10 +24,19 @@ Measure = Callable[[float], Turn]
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A side as its process made it: how it is measured, and what it chose or found."""
+    """A side as a process made it.
+
+    Attributes:
+        measure: how it is timed.
+        batch: images of one call.
+        choice: what it was found to be fastest with, handed to those who make it anew as `choice`;
+            None where nothing is chosen.
+        more: what else it chose or found.
+    """
 
     measure: Measure
     batch: int = 1
+    choice: object = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -44,8 +53,8 @@ def timed(answer: Callable[[], object], images: int) -> Measure:
     return measure
 
 
-def fastest(made: Mapping[Choice, Measure], *, seconds: float = 2.0) -> tuple[Choice, Measure]:
-    """Return the choice of most images/s and its measurement, each tried once after a warm-up.
+def fastest(made: Mapping[Choice, Measure], *, seconds: float = 2.0) -> Choice:
+    """Return the choice of most images/s, each tried once after a warm-up.
 
     A window that holds few calls ends with processors that wait for the last of them, which counts
     against large batches.
@@ -56,17 +65,17 @@ def fastest(made: Mapping[Choice, Measure], *, seconds: float = 2.0) -> tuple[Ch
         turn = made[choice](seconds)
         return (turn.images or 0) / turn.wall_s
 
-    choice = max(made, key=rate)
-    return choice, made[choice]
+    return max(made, key=rate)
 
 
-class SideProcess(AbstractContextManager["SideProcess"]):
-    """A side whose process is spawned, and ends with this.
+class SideProcess:
+    """A side whose processes are spawned: one now, which ends when it has chosen, and one a turn.
 
     Args:
-        make: a function of a module, called in the process with `arguments`.
+        make: a function of a module, called in a process with `arguments`, and with `choice`, by
+            name, once the first has chosen.
         arguments: of it.
-        environment: variables that the process begins with beside those of this one.
+        environment: variables that a process begins with beside those of this one.
     """
 
     def __init__(
@@ -75,62 +84,67 @@ class SideProcess(AbstractContextManager["SideProcess"]):
         *arguments: object,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        spawning = multiprocessing.get_context("spawn")
-        self._own, theirs = spawning.Pipe()
-        self._process = spawning.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
-        kept = {key: os.environ.get(key) for key in environment or {}}
-        os.environ.update(environment or {})
-        try:
-            self._process.start()
-        finally:
-            for key, value in kept.items():
-                os.environ.pop(key)
-                if value is not None:
-                    os.environ[key] = value
-        theirs.close()
-        batch, more = self._ask(None)
-        self.batch: int = batch
-        self.more: Mapping[str, Any] = more
+        self._make, self._arguments = make, arguments
+        self._environment = dict(environment or {})
+        self._choice: object = None
+        self.batch, self._choice, self.more = self._ask(None)
+
+    batch: int
+    more: Mapping[str, Any]
 
     def side(self, name: str, settings: Settings, seconds: float) -> Side:
         """Return it as a side of turns of so many seconds, each after the warm-up of `settings`."""
         words = (settings.warm_up_s, seconds)
         return Side(name, settings, lambda: Turn(*self._ask(words)))
 
-    def _ask(self, words: object) -> Any:  # noqa: ANN401 - what a pipe hands over
-        if words is not None:
-            self._own.send(words)
+    def _ask(self, words: tuple[float, float] | None) -> Any:  # noqa: ANN401 - of a pipe
+        """Spawn a process, let it make the side, and return its turn; without words, its choice."""
+        spawning = multiprocessing.get_context("spawn")
+        own, theirs = spawning.Pipe()
+        arguments = (theirs, self._make, self._arguments, self._choice, words)
+        process = spawning.Process(target=_serve, args=arguments, daemon=True)
+        kept = {key: os.environ.get(key) for key in self._environment}
+        os.environ.update(self._environment)
         try:
-            answer, error = self._own.recv()
+            process.start()
+        finally:
+            for key, value in kept.items():
+                os.environ.pop(key)
+                if value is not None:
+                    os.environ[key] = value
+        theirs.close()
+        try:
+            answer, error = own.recv()
         except EOFError:
-            raise SystemExit(f"the process of a side ended: {self._process.exitcode}") from None
+            process.join()
+            raise SystemExit(f"the process of a side ended: {process.exitcode}") from None
+        finally:
+            own.close()
+            process.join(20)
+            if process.is_alive():
+                process.kill()
+                process.join()
         if error is not None:
             raise SystemExit(f"the process of a side failed:\n{error}")
         return answer
 
-    def close(self) -> None:
-        """End the process."""
-        self._own.close()
-        self._process.join(20)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _serve(pipe: Connection, make: Callable[..., Ready], arguments: tuple[object, ...]) -> None:
+def _serve(
+    pipe: Connection,
+    make: Callable[..., Ready],
+    arguments: tuple[object, ...],
+    choice: object,
+    words: tuple[float, float] | None,
+) -> None:
     try:
-        ready = make(*arguments)
-        pipe.send(((ready.batch, dict(ready.more)), None))
-        while True:
-            warm_up_s, seconds = pipe.recv()
-            if warm_up_s:
-                ready.measure(warm_up_s)
-            turn = ready.measure(seconds)
-            pipe.send(((turn.wall_s, turn.cpu_s, turn.images, dict(turn.more)), None))
-    except EOFError:
-        return
+        ready = make(*arguments) if choice is None else make(*arguments, choice=choice)
+        if words is None:
+            pipe.send(((ready.batch, ready.choice, dict(ready.more)), None))
+            return
+        warm_up_s, seconds = words
+        if warm_up_s:
+            ready.measure(warm_up_s)
+        turn = ready.measure(seconds)
+        pipe.send(((turn.wall_s, turn.cpu_s, turn.images, dict(turn.more)), None))
     except BaseException:
         pipe.send((None, traceback.format_exc()))

@@ -9,27 +9,34 @@ from benchmarks.side_process import Ready, SideProcess, fastest
 SETTINGS = Settings(threads=1, precision="fp32", side=64, input="none", warm_up_s=0.5)
 
 
-def counting(step: int) -> Ready:
+def counting(step: int, *, choice: int | None = None) -> Ready:
     asked: list[float] = []
 
     def measure(seconds: float) -> Turn:
         asked.append(seconds)
-        return Turn(seconds, 0.1, step, {"calls": float(len(asked)), "first_s": asked[0]})
+        known = {"calls": float(len(asked)), "first_s": asked[0]}
+        return Turn(
+            seconds, 0.1, step, known | {"choice": float(choice or 0), "process": os.getpid()}
+        )
 
-    return Ready(measure, batch=4, more={"told": os.environ.get("TOLD"), "process": os.getpid()})
+    more = {"told": os.environ.get("TOLD"), "process": os.getpid()}
+    return Ready(measure, batch=4, choice=7, more=more)
 
 
 def failing() -> Ready:
     raise ValueError("no such library")
 
 
-def test_turns_come_from_another_process_after_a_warm_up() -> None:
-    with SideProcess(counting, 3, environment={"TOLD": "yes"}) as process:
-        assert (process.batch, process.more["told"]) == (4, "yes")
-        assert process.more["process"] != os.getpid()
-        side = process.side("one", SETTINGS, 2.0)
-        assert side.measure() == Turn(2.0, 0.1, 3, {"calls": 2.0, "first_s": 0.5})
-        assert side.measure().more["calls"] == 4.0
+def test_each_turn_is_of_a_new_process_after_a_warm_up_with_what_the_first_has_chosen() -> None:
+    process = SideProcess(counting, 3, environment={"TOLD": "yes"})
+    assert (process.batch, process.more["told"]) == (4, "yes")
+    side = process.side("one", SETTINGS, 2.0)
+    turns = [side.measure() for _ in range(2)]
+    for turn in turns:
+        assert (turn.wall_s, turn.cpu_s, turn.images) == (2.0, 0.1, 3)
+        assert (turn.more["calls"], turn.more["first_s"], turn.more["choice"]) == (2.0, 0.5, 7.0)
+    made_in = {turn.more["process"] for turn in turns}
+    assert len(made_in | {process.more["process"], os.getpid()}) == 4
     assert "TOLD" not in os.environ
 
 
@@ -44,4 +51,4 @@ def test_the_fastest_batch_is_that_of_most_images_a_second() -> None:
         batch: (lambda seconds, images=images: Turn(seconds, 0.1, int(images * seconds)))
         for batch, images in rates.items()
     }
-    assert fastest(made, seconds=2.0)[0] == 4
+    assert fastest(made, seconds=2.0) == 4
