@@ -65,7 +65,7 @@ BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
         "docs/training.md": {"official recipe": _of("nih_official_recipe", tables.aurocs)},
         "docs/large-batch.md": {
             "phantoms": _of("large_batch", tables.large_batch("phantoms")),
-            "nih": _of("large_batch", tables.large_batch("nih")),
+            "kermany": _of("large_batch", tables.large_batch("kermany")),
         },
     }
 )

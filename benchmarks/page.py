@@ -338,7 +338,8 @@ def _missing(evidence: Evidence) -> str:
 def _objections(evidence: Evidence) -> str:
     lines = [
         "What hostile readers said of earlier figures, and what stands now. Earlier figures are in "
-        "quotation marks; all others are of the newest result files.\n",
+        "quotation marks; all others are of the newest result files. *Held by* are tests that fail "
+        "where it no longer stands.\n",
         "| said | stands now |",
         "|---|---|",
     ]
@@ -346,7 +347,12 @@ def _objections(evidence: Evidence) -> str:
     for one in OBJECTIONS:
         figures, _ = first_filled(one.figures, evidence)
         now = f" {figures or f'*{NOT_YET}*'}." if one.figures else ""
-        lines.append(f"| {one.said} | {one.stands}{now} |")
+        tests = ", ".join(
+            f"[{name.removeprefix('test_').replace('_', ' ')}](../tests/{file})"
+            for file, name in (test.split("::") for test in one.held_by)
+        )
+        held = f" *Held by* {tests}." if tests else ""
+        lines.append(f"| {one.said} | {one.stands}{now}{held} |")
     return "\n".join(lines) + "\n"
 
 

@@ -93,21 +93,31 @@ def phantoms(document: Document) -> str:
 
 def heatmaps(document: Document) -> str:
     """Return how often each kind of map points into a box, beside points that need no network."""
-    strides = list(dict.fromkeys(row["output_stride"] for row in document["rows"]))
-    lines = [
-        "| | " + " | ".join(f"output stride {one}: hits | 10⁶ MACs" for one in strides) + " |",
-        "|---|" + "---|---|" * len(strides),
-    ]
-    first = document["rows"][0]["pointing_mean"]
-    for title, key in (("random point", "random_rate"), ("best fixed point", "fixed_rate")):
-        lines.append(f"| {title} | " + f"{first[key]:.3f} | | " * len(strides))
-    for kind in dict.fromkeys(row["maps"] for row in document["rows"]):
-        cells = [f"`{kind}`"]
-        for row in document["rows"]:
-            if row["maps"] == kind:
-                cells += [f"{row['pointing_mean']['rate']:.3f}", f"{row['macs'] / 1e6:,.0f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(line.rstrip() for line in lines)
+    lines: list[str] = []
+    for task, title in (
+        ("drawings", "drawings, mean of 14 findings"),
+        ("radiographs", "ChestX-ray14, Pneumonia"),
+    ):
+        rows = [row for row in document["rows"] if row["task"] == task]
+        strides = list(dict.fromkeys(row["output_stride"] for row in rows))
+        if not lines:
+            heads = (f"output stride {one}: hits | 10⁶ MACs" for one in strides)
+            lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|---|" * len(strides)]
+        hits = [row["pointing_mean" if task == "drawings" else "pointing"] for row in rows]
+        if task == "radiographs":
+            hits = [found["Pneumonia"] for found in hits]
+            title += f", {hits[0]['total']} boxes"
+        lines.append(f"| **{title}** |" + " | |" * len(strides))
+        for name, key in (("random point", "random_rate"), ("best fixed point", "fixed_rate")):
+            if hits[0][key] is not None:
+                lines.append(f"| {name} |" + f" {hits[0][key]:.3f} | |" * len(strides))
+        for kind in dict.fromkeys(row["maps"] for row in rows):
+            cells = [f"`{kind}`"]
+            for row, found in zip(rows, hits, strict=True):
+                if row["maps"] == kind:
+                    cells += [f"{found['rate']:.3f}", f"{row['macs'] / 1e6:,.0f}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _cost(row: Mapping[str, Any]) -> str:

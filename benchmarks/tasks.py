@@ -87,6 +87,18 @@ def radiographs(work: Path, data: Path) -> Store:
     return store
 
 
+def boxed(work: Path, data: Path, side: int) -> Path:
+    """Return the 256 px images of ChestX-ray14 at a side, with the boxes of their lesions."""
+    out = work / f"nih-{side}-boxed.store"
+    if not out.exists():
+        thorax(
+            *("data", "import", "nih", data / "images-256", "--size", side, "--out", out),
+            *("--labels", data / "Data_Entry_2017_v2020.csv.gz"),
+            *("--split", data / "official_split.csv.gz", "--boxes", data / "BBox_List_2017.csv.gz"),
+        )
+    return out
+
+
 def _paediatric(rows: list[dict[str, str]]) -> str:
     """Return a table of image, patient, split and the two labels."""
     by_patient: dict[str, list[dict[str, str]]] = {}
