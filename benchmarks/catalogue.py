@@ -528,6 +528,53 @@ CLAIMS: Final[Sequence[Claim]] = (
         ),
     ),
     Claim(
+        "phantom_network",
+        Section.AUROC,
+        "What a network learns of phantoms and blocks do not tell",
+        "Mean AUROC of 14 findings on the test split of phantoms of 128 x 128, patients unseen.",
+        "ResNet-18 of full width, from scratch; logistic regressions on simple features",
+        "benchmarks.phantom_network",
+        (
+            Row(
+                "ResNet-18",
+                "mean_auroc.value | .3f",
+                ("mean_auroc.low | .3f", "mean_auroc.high | .3f"),
+                goal="goals.mean_auroc | .2f",
+            ),
+            *(
+                Row(
+                    BASELINES[name],
+                    f"models[name={name}].mean_auroc.value | .3f",
+                    (
+                        f"models[name={name}].mean_auroc.low | .3f",
+                        f"models[name={name}].mean_auroc.high | .3f",
+                    ),
+                    goal=f"goals.{name} | .2f"
+                    if name in ("block_deviations", "statistics")
+                    else "",
+                    at_most=True,
+                )
+                for name in BASELINES
+            ),
+        ),
+    ),
+    Claim(
+        "phantom_subtlety",
+        Section.AUROC,
+        "Phantoms by subtlety",
+        "Mean AUROC of 14 findings on phantoms that are all of one subtlety, by the demo's network.",
+        "0 is plain, 1 the faintest",
+        "benchmarks.phantom_subtlety",
+        tuple(
+            Row(
+                f"subtlety {place / 10:.1f}",
+                f"levels[{place}].mean_auroc | .3f",
+                (f"levels[{place}].low | .3f", f"levels[{place}].high | .3f"),
+            )
+            for place in (0, 3, 5, 7, 10)
+        ),
+    ),
+    Claim(
         "heatmaps",
         Section.AUROC,
         "Where heat maps point",

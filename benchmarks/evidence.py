@@ -100,19 +100,34 @@ class ResultFile:
 
 
 class Evidence:
-    """The newest result files of a folder, by claim and class of processor."""
+    """The newest result files of a folder, by claim and class of processor.
 
-    def __init__(self, folder: Path = RESULTS) -> None:
-        self._files: dict[str, dict[Processors, ResultFile]] = {}
+    Args:
+        folder: of the files.
+        of: the class that alone is looked at; None for all.
+    """
+
+    def __init__(self, folder: Path = RESULTS, of: Processors | None = None) -> None:
+        self._folder = folder
+        self._runs: dict[str, list[ResultFile]] = {}
         for path in sorted(folder.glob("*.json")):
             claim, machine, date = path.stem.rsplit("_", 2)
             file = ResultFile(path, claim.replace("-", "_"), machine, date)
             if file.document.get("for_record") is False:
                 continue  # a rehearsal, on a machine that others used
-            newest = self._files.setdefault(file.claim, {})
-            before = newest.get(file.processors)
-            if before is None or file.age > before.age:
-                newest[file.processors] = file
+            if of in (None, file.processors):
+                self._runs.setdefault(file.claim, []).append(file)
+        self._files = {
+            claim: {file.processors: file for file in self.runs(claim)} for claim in self._runs
+        }
+
+    def of(self, processors: Processors) -> "Evidence":
+        """Return the evidence of one class of processor alone."""
+        return Evidence(self._folder, processors)
+
+    def runs(self, claim: str) -> list[ResultFile]:
+        """Return all files of a claim, the oldest first."""
+        return sorted(self._runs.get(claim, ()), key=lambda file: file.age)
 
     @property
     def claims(self) -> list[str]:

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from benchmarks import agreement
 from benchmarks.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section
 from benchmarks.evidence import Evidence, EvidenceError, Processors, ResultFile, look_up, written
 from benchmarks.headlines import HEADLINES
@@ -51,6 +52,7 @@ def page(evidence: Evidence) -> str:
     if others:
         parts.append("## Others\n")
         parts += [_claim(_unlisted(name, evidence), evidence) for name in others]
+    parts += ["## Two runs\n", _two_runs(evidence)]
     parts += ["## Not measured yet\n", _missing(evidence), "## Objections\n", _objections(evidence)]
     return "\n".join(parts)
 
@@ -335,6 +337,30 @@ def _missing(evidence: Evidence) -> str:
     return "\n".join(lines or ["Nothing."]) + "\n"
 
 
+def _two_runs(evidence: Evidence) -> str:
+    lines = [
+        "The two newest runs of each claim that compares sides, on processors of two classes where "
+        "both were at hand. They agree where their intervals overlap.\n",
+        "| claim | runs | agree | do not agree |",
+        "|---|---|---|---|",
+    ]
+    for claim in CLAIMS:
+        both = agreement.runs(evidence, claim.name)
+        if both is None:
+            continue
+        found = list(agreement.pairs(*both))
+        apart = "; ".join(
+            f"{one.name}: {_ratio(one.before['wall'], bold=False)}, "
+            f"then {_ratio(one.now['wall'], bold=False)} ({one.why})"
+            for one in found
+            if one.verdict != "agree"
+        )
+        when = ", then ".join(f"{file.processors.title}, {file.date}" for file in both)
+        agree = sum(one.verdict == "agree" for one in found)
+        lines.append(f"| {claim.title} | {when} | {agree} of {len(found)} | {apart} |")
+    return "\n".join(lines if len(lines) > 3 else ["None yet."]) + "\n"
+
+
 def _objections(evidence: Evidence) -> str:
     lines = [
         "What hostile readers said of earlier figures, and what stands now. Earlier figures are in "
@@ -345,7 +371,7 @@ def _objections(evidence: Evidence) -> str:
     ]
 
     for one in OBJECTIONS:
-        figures, _ = first_filled(one.figures, evidence)
+        figures = "; ".join(text for text, _ in by_class(one.figures, evidence))
         now = f" {figures or f'*{NOT_YET}*'}." if one.figures else ""
         tests = ", ".join(
             f"[{name.removeprefix('test_').replace('_', ' ')}](../tests/{file})"
@@ -394,13 +420,31 @@ def first_filled(texts: Sequence[str], evidence: Evidence) -> tuple[str | None, 
     return None, why
 
 
+def by_class(texts: Sequence[str], evidence: Evidence) -> list[tuple[str, Processors]]:
+    """Return the first text that can be filled, once for each class of processor it compares on.
+
+    One without comparisons is filled by the newest file of all.
+    """
+    claims = re.findall(r"\{comparisons (\w+) ", "".join(texts[:1]))
+    kinds = [
+        kind
+        for kind, file in (evidence.files(claims[0]) if claims else {}).items()
+        if _compared(file)
+    ]
+    found = [(first_filled(texts, evidence.of(kind))[0], kind) for kind in kinds]
+    if not any(text for text, _ in found):
+        found = [(first_filled(texts, evidence)[0], Processors.NONE)]
+    several = len(found) > 1
+    return [(f"on {kind.title}: {text}" if several else text, kind) for text, kind in found if text]
+
+
 def headlines(evidence: Evidence, kind: Kind) -> str:
     """Return the table of one kind of figures for README."""
     shown = [
-        (headline.title, text, evidence.newest(headline.claim))
+        (headline.title if not place else "", text, evidence.newest(headline.claim, only or None))
         for headline in HEADLINES
-        for text, _ in (first_filled(headline.texts, evidence),)
-        if headline.kind is kind and text is not None
+        if headline.kind is kind
+        for place, (text, only) in enumerate(by_class(headline.texts, evidence))
     ]
     if kind is not Kind.MEASURED:
         lines = [f"| {title} | {text} |" for title, text, _ in shown]

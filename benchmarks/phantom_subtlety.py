@@ -117,7 +117,7 @@ def main() -> None:
         "levels": rows,
     }
     write_figure(lambda: figure(rows, easy["models"]), FIGURE, STYLE)
-    print(f"written: benchmarks/results/{write('phantom_subtlety', document).name}")
+    print(write("phantom_subtlety", document))
 
 
 if __name__ == "__main__":

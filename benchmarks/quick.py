@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from benchmarks import all as whole
 from benchmarks import result
-from benchmarks.side_by_side import less_is_better
+from benchmarks.agreement import verdict
 
 _SIDES: Final = (
     "thorax_int8,thorax_bf16,thorax_fp32,onnxruntime_int8,onnxruntime_fp32,openvino_queue_int8,"
@@ -88,15 +88,6 @@ def compare(name: str, now: Mapping[str, Any] | None, before: Mapping[str, Any] 
     if theirs is None:
         return Row(name, text, "", "cannot compare: no result of such a processor")
     return Row(name, text, _text(theirs), verdict(own, theirs))
-
-
-def verdict(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
-    """Return "agree", "better" or "differ", by the intervals of wall-clock time."""
-    new, old = now["wall"], before["wall"]
-    if new["low"] <= old["high"] and old["low"] <= new["high"]:
-        return "agree"
-    higher = new["low"] > old["high"]
-    return "better" if higher is not less_is_better(now["quantity"]) else "differ"
 
 
 def _named(document: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import bindings, documents, page
+from benchmarks import agreement, bindings, documents, page
 from benchmarks.bindings import Entry, Register, figures, setting, untested
 from benchmarks.catalogue import CLAIMS, Kind
 from benchmarks.evidence import Evidence, EvidenceError, Processors, look_up
@@ -159,7 +159,33 @@ def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: 
     assert "| *turns* | 7 | 7 |" in written
     assert "| *load of others* | 3.0% (allowed 10%) | 3.0% (allowed 10%) |" in written
     assert "Withdrawn. Peers are set" in written
-    assert "**1.20** [1.10, 1.30] x ONNX Runtime INT8" in page.headlines(found, Kind.MEASURED)
+    readme = page.headlines(found, Kind.MEASURED)
+    assert "on VNNI and BF16: **1.20** [1.10, 1.30] x ONNX Runtime INT8" in readme
+    assert "on AVX2 only: **1.03** [0.93, 1.13] x ONNX Runtime INT8" in readme
+
+
+def test_two_runs_agree_by_their_intervals_or_it_is_said_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = agreement.Reason("hardware_peak", ("int8",), "one has no INT8")
+    monkeypatch.setattr(agreement, "REASONS", (reason,))
+
+    def run(date: str, instructions: list[str], ratio: float) -> None:
+        result(tmp_path, "hardware_peak", date, instructions, comparisons=[compared(ratio)])
+
+    run("2026-12-01", AVX2, 1.03)
+    assert "None yet." in page.page(Evidence(tmp_path))
+    run("2026-12-02", AVX2, 1.1)
+    assert "| AVX2 only, 2026-12-01, then AVX2 only, 2026-12-02 | 1 of 1 |  |" in page.page(
+        Evidence(tmp_path)
+    )
+    run("2026-12-03", AVX2, 1.5)
+    apart = "| 0 of 1 | Thorax INT8 over ONNX Runtime INT8: {}, then {} ({}) |"
+    one = apart.format("1.10 [1.00, 1.20]", "1.50 [1.40, 1.60]", agreement.UNEXPLAINED)
+    assert one in page.page(Evidence(tmp_path))
+    run("2026-12-04", BF16, 1.0)
+    other = apart.format("1.50 [1.40, 1.60]", "1.00 [0.90, 1.10]", reason.why)
+    assert other in page.page(Evidence(tmp_path))
 
 
 def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(

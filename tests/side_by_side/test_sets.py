@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from benchmarks import all as whole
 from benchmarks import quick
-from benchmarks.quick import HEADLINES, RUNS, Row, committed, compare, status, verdict
+from benchmarks.agreement import verdict
+from benchmarks.quick import HEADLINES, RUNS, Row, committed, compare, status
 
 HARDWARE = {"cpu": "one", "processors": 2, "instructions": ["avx2"], "governor": None}
 

@@ -1,0 +1,76 @@
+"""Claim: what block means hardly tell, a ResNet-18 of full width learns at 128 x 128 pixels.
+
+    python -m benchmarks.phantom_network --work FOLDER
+
+It is trained from scratch on the phantoms that precisions and batches are compared on
+(`benchmarks.tasks`: 6,144 to train on) and judged on the test split, beside what needs no network
+on the same store. A run in the folder is gone on with.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from benchmarks import tasks
+from benchmarks.nih_main_job import thorax
+from benchmarks.result import table, write
+
+RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"
+SIDE: Final = 128
+CHANGES: Final = {
+    "network.width": 1,
+    "network.output_stride": 32,
+    "training.epochs": 12,
+    "schedule.peak": 1e-3,
+}
+GOAL: Final = 0.93
+BLOCKS_GOAL: Final = 0.75
+STATISTICS_GOAL: Final = 0.60
+
+
+def main() -> None:
+    """Train, judge, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
+    work = parser.parse_args().work
+    work.mkdir(parents=True, exist_ok=True)
+    store, run = tasks.phantoms(work, SIDE).path, work / "resnet18"
+    changes = [word for key, value in CHANGES.items() for word in ("--set", f"{key}={value}")]
+    if not (run / "train.json").exists():
+        resume = ["--resume"] if run.exists() else []
+        thorax("train", RECIPE, "--data", store, "--out", run, *changes, *resume)
+    made = work / "resnet18-fp32"
+    if not made.exists():
+        thorax("optimize", run, "--out", made, "--precision", "fp32", "--data", store)
+    found = thorax("validate", made, store, "--no-speed")
+    easy = thorax("data", "baseline", store)
+    blocks = {
+        row["name"]: row
+        for row in easy["models"]
+        if row["name"] in ("block_means", "block_deviations", "statistics", "border", "order")
+    }
+    rows = [
+        (
+            finding,
+            f"{found['auroc'][finding]['value']:.3f}",
+            *(f"{row['auroc'][finding]['value']:.3f}" for row in blocks.values()),
+        )
+        for finding in found["auroc"]
+    ]
+    table("Test split", ("", "ResNet-18", *(row["what"] for row in blocks.values())), rows)
+    document = {
+        "side": SIDE,
+        "changes": {key: str(value) for key, value in CHANGES.items()},
+        "images": tasks.DRAWN,
+        "mean_auroc": found["mean_auroc_interval"],
+        "auroc": found["auroc"],
+        "models": list(blocks.values()),
+        "goals": {
+            "mean_auroc": GOAL, "block_deviations": BLOCKS_GOAL, "statistics": STATISTICS_GOAL,
+        },
+    }  # fmt: skip
+    print(write("phantom_network", document))
+
+
+if __name__ == "__main__":
+    main()
