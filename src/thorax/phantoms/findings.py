@@ -125,7 +125,7 @@ def _pneumothorax(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator)
         edge = inner[: 1 + int((inner[:22, 1] < below).sum())]
         medial = inner[22:][::-1]
         edge = np.concatenate((medial[medial[:, 1] < chest.height(site.side, 0.16)][::-1], edge))
-        sheet.pleura(edge, 0.0032, 0.07 + 0.13 * lesion.contrast)
+        sheet.pleura(edge, 0.0026, 0.06 + 0.09 * lesion.contrast)
         sheet.box_of(lesion.finding, small > 127)
 
 
@@ -135,7 +135,7 @@ def _pleural_thickening(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Gene
     for site in lesion.sites:
         thick = (0.018 + 0.022 * lesion.contrast) * rng.uniform(0.8, 1.2)
         q = ramp(0, 1, 24)
-        ripple = spline(np.column_stack((np.arange(7), rng.uniform(0.6, 1.2, 7))), 24)[:, 1]
+        ripple = spline(np.column_stack((np.arange(7), rng.uniform(0.75, 1.15, 7))), 24)[:, 1]
         fade = np.minimum(1, 5 * np.minimum(q, 1 - q)) ** 0.6
         if rng.random() < 0.7:
             first, last = rng.uniform(0.15, 0.4), rng.uniform(0.35, 0.5)
@@ -164,8 +164,8 @@ def _pleural_thickening(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Gene
         inward /= np.hypot(*inward.T)[:, None]
         inner = wall + inward * (thick * ripple * fade)[:, None]
         outline = np.concatenate((wall, inner[::-1]))
-        field = sheet.shapes([outline], 0.45 + 0.4 * lesion.contrast, 0.0022)
-        sheet.add(field * np.float32(0.14 * lesion.contrast))
+        # Some of the air, and less dense than the wall that it lies on.
+        sheet.shapes([outline], 0.35 + 0.45 * lesion.contrast, 0.0042)
         sheet.box(lesion.finding, outline)
 
 
@@ -188,6 +188,9 @@ def _lobe(
 ) -> Callable[[Plane, Plane], Plane]:
     """Draw the lobe of a zone of a lung: sharp at its fissure, fading everywhere else.
 
+    The minor fissure is the right lung's alone. That of the left runs obliquely to the beam, which
+    shows no edge from the front.
+
     Returns:
         how dense it is at points of the chest, 0-1.
     """
@@ -204,7 +207,7 @@ def _lobe(
         u = np.float32(SIGN[site.side]) * (x - np.float32(chest.middle))
         below = y - level - tilt * (u - np.float32(0.15)) - bow * (u / np.float32(0.3)) ** 2
         far = -below if upward else below
-        cut = np.clip(far * np.float32(170) + 0.5, 0, 1)
+        cut = np.clip(far * np.float32(14 if site.side else 170) + 0.5, 0, 1)
         cut *= np.exp(-(np.maximum(0, far / reach - np.float32(0.25)) ** 2) * np.float32(2.2))
         cut *= np.exp(-(np.abs((u - centre) / wide) ** 3))
         return np.asarray(cut * (u > 0), np.float32)
@@ -217,7 +220,7 @@ _FISSURE: Final = {MIDDLE: 0.47, LOWER: 0.60}
 
 
 def _consolidation(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator) -> None:
-    """Most of a lobe filled, sharp at the fissure alone, with dark air bronchograms in it."""
+    """Most of a lobe filled, sharp at the minor fissure alone, with air bronchograms in it."""
     chest = sheet.chest
     for site in lesion.sites:
         level = _FISSURE.get(site.zone, chest.fissure) + rng.uniform(-0.03, 0.03)
@@ -287,7 +290,7 @@ def _plates(sheet: FrontalSheet, lesion: Lesion, site: Site, rng: np.random.Gene
         y = floor - rng.uniform(0.03, 0.05) - 0.042 * step
         plates.append(plate(sheet, (float(x_of(site.side, u)), y), rng))
         sheet.box(lesion.finding, plates[-1])
-    sheet.shapes(plates, 0.3 + 0.65 * lesion.contrast, 0.0016)
+    sheet.shapes(plates, 0.2 + 0.5 * lesion.contrast, 0.0026)
 
 
 def _edema(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator) -> None:
@@ -306,12 +309,12 @@ def _edema(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator) -> Non
         level = chest.height(side, rng.uniform(0.60, 0.68)) + 0.019 * np.arange(count)
         level += rng.uniform(-0.004, 0.004, count)
         out = chest.lateral(side, level) - 0.002
-        length = rng.uniform(0.022, 0.038, count)
+        length = rng.uniform(0.014, 0.036, count)
         ends = np.stack((x_of(side, out), x_of(side, out - length)), axis=-1)
         kerley.append(np.stack((ends, np.stack((level, level + 0.003), axis=-1)), axis=-1))
         for _ in range(2):
             bronchi.append((x + SIGN[side] * rng.uniform(0.02, 0.06), y + rng.uniform(-0.05, 0.07)))
-    sheet.lines(np.concatenate(kerley), 0.0034, 0.05 + 0.10 * c)
+    sheet.lines(np.concatenate(kerley), 0.0026, 0.035 + 0.05 * c)
     cuffs(sheet, np.array(bronchi), c, rng)
     sheet.hazy = 0.3 + 0.6 * c
     sheet.congestion = 0.3 + 0.7 * c
@@ -324,7 +327,7 @@ def _emphysema(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator) ->
         for _ in range(int(rng.integers(1, 3))):
             zone = UPPER if rng.random() < 0.75 else MIDDLE
             centres.append(_spot(sheet, Site(side, zone), 0.036, rng))
-        uneven = -0.10 * lesion.contrast * np.clip(noise(1, SOFT_SIDE, rng), -0.5, 2)
+        uneven = -0.12 * lesion.contrast * np.clip(noise(1, SOFT_SIDE, rng), -0.5, 2)
         sheet.fill += np.asarray(uneven * sheet.visible(side), np.float32)
         sheet.box_of(lesion.finding, sheet.visible(side))
     bullae(sheet, centres, lesion.contrast, rng)
@@ -339,13 +342,13 @@ def _fibrosis(sheet: FrontalSheet, lesion: Lesion, rng: np.random.Generator) -> 
         u = np.float32(SIGN[site.side]) * (sheet.x - np.float32(0.5))
         level = np.float32(chest.height(site.side, top))
         base = np.clip((sheet.y - level) / np.float32(0.12), 0, 1) * (u > 0)
-        outer = np.clip(u / np.float32(chest.half_width) * 1.3 - 0.1, 0.25, 1)
+        outer = np.clip(u / np.float32(chest.half_width) * 1.6 - 0.35, 0.12, 1)
         weight += base * outer * np.clip(fluff(rng, 0.35), 0.2, 1.5)
         sheet.box_of(lesion.finding, (base > 0.4) & sheet.visible(site.side))
     layer = sheet.canvas.blank()
     for side in SIDES:
         sheet.canvas.fill(layer, chest.lung(side), 255)
-    sheet.canvas.fill(layer, chest.heart(), 70)
+    sheet.canvas.fill(layer, chest.heart(), 25)
     net(sheet, lesion, weight, sheet.canvas.plane(layer, 0.003), rng)
 
 

@@ -177,17 +177,18 @@ def bronchograms(
         goal = np.array((target[0], target[1] + share * spread)) + rng.normal(0, 0.012, 2)
         tube = begin + (goal - begin) * q
         tube[:, 1] += rng.uniform(-0.02, 0.02) * np.sin(np.pi * q[:, 0])
-        sheet.canvas.stroke(tubes, tube[2:], 0.0062, 255)
+        sheet.canvas.stroke(tubes, tube[2:5], 0.0064, 255)
+        sheet.canvas.stroke(tubes, tube[4:], 0.0046, 215)
         fork = tube[4] + (tube[-1] - tube[4]) * q
         fork[:, 1] += rng.choice((-1.0, 1.0)) * 0.035 * q[:, 0]
-        sheet.canvas.stroke(tubes, fork, 0.0045, 215)
-    return sheet.canvas.plane(tubes, 0.0012)
+        sheet.canvas.stroke(tubes, fork, 0.0036, 190)
+    return sheet.canvas.plane(tubes, 0.0020)
 
 
 def airless(sheet: Sheet, field: Plane, tubes: Plane) -> None:
     """Fill float32 [G, G], 0-1, but for the airways in it."""
     block = sheet.canvas.posed(field)
-    block *= 1 - np.float32(0.8) * tubes
+    block *= 1 - np.float32(0.5) * tubes
     sheet.block(block)
 
 
@@ -198,8 +199,8 @@ def add_ball(
     nodule = lesion.finding == "Nodule"
     radius = radius_of(sheet, cm)
     rows, columns, ball = _ball(sheet.canvas, centre, radius, rng, 0.06 if nodule else 0.22)
-    # Twice as thick takes twice as much, but the display evens this out.
-    amount = (0.42 if nodule else 0.38) * lesion.contrast * rng.uniform(0.85, 1.1)
+    # Little of the lung's 0.33: a ball is a part of its depth.
+    amount = (0.25 if nodule else 0.29) * lesion.contrast * rng.uniform(0.85, 1.1)
     field = np.zeros((sheet.canvas.side, sheet.canvas.side), np.float32)
     field[rows, columns] = ball * np.float32(amount)
     sheet.add(field)
@@ -251,9 +252,9 @@ def patch(
         angle = turn * np.pi * 2 / 7 + rng.uniform(-0.3, 0.3)
         reach = rng.uniform(0.015, 0.055)
         spot = (centre[0] + reach * np.cos(angle), centre[1] + 1.2 * reach * np.sin(angle))
-        wide = rng.uniform(0.012, 0.022)
+        wide = rng.uniform(0.016, 0.030)
         high = wide * rng.uniform(0.8, 1.25)
-        peak = rng.uniform(0.7, 1.1) * (0.18 + 0.42 * lesion.contrast)
+        peak = rng.uniform(0.7, 1.1) * (0.15 + 0.38 * lesion.contrast)
         across = bell(sheet.x[:, columns], spot[0], wide)
         down = bell(sheet.y[rows], spot[1], high) * np.float32(peak)
         np.maximum(part, down * across, out=part)
@@ -280,14 +281,14 @@ def sac(
     outline = blob(radius, 0.07, rng) * (1.0, 0.9) + middle
     layer = sheet.canvas.blank()
     sheet.canvas.fill(layer, outline, 255)
-    whole = sheet.canvas.plane(layer, 0.0022)
+    whole = sheet.canvas.plane(layer, 0.0035)
     pocket = sheet.canvas.blank()
     level = middle[1] + rng.uniform(-0.2, 0.15) * radius
     inner = middle + (outline - middle) * 0.88
     sheet.canvas.fill(pocket, np.column_stack((inner[:, 0], np.minimum(inner[:, 1], level))), 255)
-    gas = sheet.canvas.plane(pocket, 0.0016)
+    gas = sheet.canvas.plane(pocket, 0.0024)
     c = np.float32(0.25 + 0.75 * lesion.contrast)
-    sheet.add(c * (np.float32(0.12) * whole - np.float32(0.20) * gas))
+    sheet.add(c * (np.float32(0.045) * whole - np.float32(0.16) * gas))
     sheet.box(lesion.finding, outline)
 
 
@@ -299,7 +300,7 @@ def net(
     field = sheet.canvas.posed(np.asarray(weight, np.float32))
     field *= lungs
     field *= texture(2, sheet.canvas.side, rng)
-    sheet.add(field * np.float32(0.02 + 0.09 * lesion.contrast))
+    sheet.add(field * np.float32(0.02 + 0.055 * lesion.contrast))
 
 
 def bullae(
@@ -312,8 +313,8 @@ def bullae(
         ring = blob(rng.uniform(0.022, 0.05), 0.12, rng) + centre
         sheet.canvas.fill(bare, ring, 255)
         rings.append(np.vstack((ring, ring[:1])))
-    sheet.markings(sheet.canvas.blurred(bare, 0.002))
-    sheet.lines(np.array(rings), 0.0022, 0.02 + 0.035 * c)
+    sheet.markings(sheet.canvas.blurred(bare, 0.006))
+    sheet.lines(np.array(rings), 0.0022, 0.012 + 0.022 * c)
 
 
 def cuffs(sheet: Sheet, at: Points, c: float, rng: np.random.Generator) -> None:
@@ -321,4 +322,4 @@ def cuffs(sheet: Sheet, at: Points, c: float, rng: np.random.Generator) -> None:
     angle = ramp(0, 2 * np.pi, 13)
     radius = rng.uniform(0.006, 0.009, (len(at), 1, 1))
     rings = radius * curve(np.cos(angle), np.sin(angle)) + at[:, None]
-    sheet.lines(rings, 0.004, 0.03 + 0.07 * c)
+    sheet.lines(rings, 0.0036, 0.025 + 0.04 * c)

@@ -156,7 +156,7 @@ def plan(
 
 
 def _emphysematous(chest: Chest, c: float) -> Chest:
-    """Return the chest inflated: low flat domes, a narrow heart, few vessels, level ribs."""
+    """Return the chest inflated: flat domes, a narrow heart, more air, few vessels, level ribs."""
     dome, angle = list(chest.dome), list(chest.angle)
     for side in SIDES:
         fall = angle[side] - dome[side]
@@ -168,6 +168,7 @@ def _emphysematous(chest: Chest, c: float) -> Chest:
         angle=(angle[0], angle[1]),
         ratio=chest.ratio * (0.96 - 0.06 * c),
         vessels=chest.vessels * (0.7 - 0.3 * c),
+        air=chest.air * (1.03 + 0.09 * c),
         rib_slope=chest.rib_slope * (0.8 - 0.3 * c),
     )
 

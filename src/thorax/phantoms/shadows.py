@@ -122,8 +122,9 @@ def _nasogastric_tube(chest: Chest, rng: np.random.Generator) -> list[Shape]:
     m = chest.middle
     end = (m + chest.bubble[0], chest.dome[1] + rng.uniform(0.08, 0.16))
     way = [(0.495, -0.1), (m + 0.004, chest.height(0, 0.3)), (m + 0.012, chest.dome[1] - 0.03)]
-    way += [(m + 0.045, chest.dome[1] + 0.03), end]
-    return [Shape(spline(way, 32), 95, 0.0036)]
+    bend = (0.55 * m + 0.45 * end[0], 0.5 * (chest.dome[1] + end[1]) + 0.02)
+    way += [(m + 0.018, chest.dome[1] + 0.01), bend, end]
+    return [Shape(spline(way, 48), 95, 0.0036)]
 
 
 def _pacemaker(chest: Chest, rng: np.random.Generator) -> list[Shape]:
