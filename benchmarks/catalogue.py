@@ -492,7 +492,7 @@ CLAIMS: Final[Sequence[Claim]] = (
         "What lower precisions cost",
         "Mean AUROC of FP32 minus that of the precision on patients unseen in training, paired "
         "bootstrap over patients, a negative drop a gain; and images of which a finding is called "
-        "otherwise at an operating point. Networks trained from scratch on 96 x 96 images, FP11 in "
+        "otherwise at an operating point. Networks trained from scratch on 64 x 64 images, FP11 in "
         "the arithmetic of the simulated card.",
         "the same network in both precisions",
         "benchmarks.precision_cost",

@@ -43,12 +43,18 @@ BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
         },
         "docs/optimizer.md": {
             "precisions": _of("precisions", tables.precisions),
-            "precision cost": _of("precision_cost", tables.precision_cost("bf16", "int8")),
+            "precision cost phantoms": _of(
+                "precision_cost_phantoms", tables.precision_cost("bf16", "int8")
+            ),
+            "precision cost kermany": _of(
+                "precision_cost_kermany", tables.precision_cost("bf16", "int8")
+            ),
             "peers": lambda evidence: page.claim_table(evidence, "resnet50_peers"),
         },
         "docs/fpga.md": {
             "bit exact": _of("fpga_bit_exact", tables.fpga_bit_exact),
-            "fp11": _of("precision_cost", tables.precision_cost("fp11")),
+            "fp11 phantoms": _of("precision_cost_phantoms", tables.precision_cost("fp11")),
+            "fp11 kermany": _of("precision_cost_kermany", tables.precision_cost("fp11")),
             "explored resnet50": _of("fpga_explore_224px", tables.explored(0, "ResNet-50")),
             "explored densenet121": _of("fpga_explore_224px", tables.explored(1, "DenseNet-121")),
             "explored small": _of("fpga_explore_64px", tables.explored_small),
@@ -64,8 +70,8 @@ BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
         "docs/planning.md": {"left out": _of("cluster_predictions", tables.left_out)},
         "docs/training.md": {"official recipe": _of("nih_official_recipe", tables.aurocs)},
         "docs/large-batch.md": {
-            "phantoms": _of("large_batch", tables.large_batch("phantoms")),
-            "kermany": _of("large_batch", tables.large_batch("kermany")),
+            "phantoms": _of("large_batch_phantoms", tables.large_batch),
+            "kermany": _of("large_batch_kermany", tables.large_batch),
         },
     }
 )

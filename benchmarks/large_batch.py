@@ -278,8 +278,8 @@ def main() -> None:
             names = options.arm or [arm.name for arm in study.arms]
             work_off(options.work, study, store, names, options.batch or study.batches)
             measure_sharpness(options.work, study, store)
-    if found:
-        print(write("large_batch", {"studies": found}))
+    for name, document in found.items():
+        print(write(f"large_batch_{name}", document))
 
 
 if __name__ == "__main__":

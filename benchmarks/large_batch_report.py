@@ -11,14 +11,12 @@ import numpy as np
 from benchmarks.large_batch_cells import SEEDS, SMALL, Arm, Cell, Study, results
 from benchmarks.large_batch_plots import against_batch, against_each_other
 from benchmarks.result import table
-from benchmarks.tables import difference, ways_to_train
+from benchmarks.tables import difference
 from thorax.data.store import Store
-from thorax.files.atomic import write_text
 from thorax.metrics import bootstrap_auroc, bootstrap_difference
 
 _DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 FIGURES: Final = _DOCS / "figures"
-PAGE: Final = _DOCS / "large-batch.md"
 RESAMPLES: Final = 400
 
 _SHARPNESS: Final = {
@@ -64,10 +62,15 @@ def report(
     small = {run["seed"]: run for run in runs if (run["arm"], run["batch"]) == ("sgd", SMALL)}
     for row in rows:
         row |= _difference(work, store, row, runs, small)
+        if study.harder is not None:
+            column = store.label_set.index(study.harder)
+            own = _difference(work, store, row, runs, small, column)
+            row |= {f"harder_{key}": value for key, value in own.items()}
     _print(study, rows)
-    _document(study.name, ways_to_train(rows))
     _draw(study, rows, runs)
     return {
+        "study": study.name,
+        "harder": study.harder,
         "side": study.side,
         "epochs": study.epochs,
         "images": {name: len(store.select(name)) for name in ("train", "val", "test")},
@@ -99,7 +102,9 @@ def _run(work: Path, store: Store, cell: Cell, record: Record) -> dict[str, Any]
     """Return what is reported of one run."""
     made = _kept(
         record, "arm", "batch", "seed", "rate", "commit", "diverged", "steps", "images"
-    ) | _kept(record, "images_per_s", "train_loss", "val_mean_auroc", "test_mean_auroc")
+    ) | _kept(
+        record, "images_per_s", "train_loss", "val_mean_auroc", "test_mean_auroc", "test_auroc"
+    )
     made |= {"cell": cell, "peak": record["recipe"]["schedule"]["peak"]}
     if made["diverged"] is None:
         test = store.select("test")
@@ -136,6 +141,7 @@ def _row(arm: Arm, batch: int, runs: Sequence[Record]) -> dict[str, Any]:
         "peak": runs[0]["peak"],
         "diverged": len(runs) - len(ended),
         "test": [run["test_mean_auroc"] for run in ended],
+        "test_auroc": [run["test_auroc"] for run in ended],
         "train_loss": [run["train_loss"] for run in ended],
         **{name: [run[name] for run in ended if name in run] for name in _SHARPNESS},
     }
@@ -147,8 +153,11 @@ def _difference(
     row: Record,
     runs: Sequence[Record],
     small: Mapping[int, Record],
+    column: int | None = None,
 ) -> dict[str, Any]:
     """Return AUROC of a row minus that of the small batch, paired by seed and by patient.
+
+    Of the mean over findings, or of one column of the labels.
 
     The interval has the means of the ends of the seeds' intervals, which is no narrower than that
     of the mean difference.
@@ -161,15 +170,14 @@ def _difference(
         mine = (run["arm"], run["batch"]) == (row["arm"], row["batch"])
         if not mine or other is None or run["diverged"] or other["diverged"] or run is other:
             continue
-        found.append(
-            bootstrap_difference(
-                store.labels[test],
-                _scores(work, other["cell"]),
-                _scores(work, run["cell"]),
-                patients,
-                samples=RESAMPLES,
-            ).mean
+        difference = bootstrap_difference(
+            store.labels[test],
+            _scores(work, other["cell"]),
+            _scores(work, run["cell"]),
+            patients,
+            samples=RESAMPLES,
         )
+        found.append(difference.mean if column is None else difference.labels[column])
     if not found:
         return {"difference": None, "difference_interval": None}
     return {
@@ -199,14 +207,6 @@ def _print(study: Study, rows: Sequence[Record]) -> None:
             for row in rows
         ],
     )
-
-
-def _document(name: str, text: str) -> None:
-    """Put a table in its place on the page, between two comments."""
-    page = PAGE.read_text("utf-8")
-    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-    before, _, rest = page.partition(begin)
-    write_text(PAGE, before + begin + "\n" + text + "\n\n" + end + rest.partition(end)[2])
 
 
 def _draw(study: Study, rows: Sequence[Record], runs: Sequence[Record]) -> None:
