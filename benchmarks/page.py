@@ -32,7 +32,10 @@ of [README](../README.md) and those in the text of all documents.
   of their own on some, and a ratio of one is no ratio of another.
 - **Load of others** is the share of all processors that processes outside the run used, stolen time
   included. Older files have the load average of the machine alone, their own load in it.
-- **A goal** was set before the measurement. One that is missed stays here.
+- **A goal** was set before the measurement, and is met where the whole interval meets it. One that
+  is missed, or that the interval does not tell, stays here.
+- **Settings** of every side (threads, batch, form of the input, warm-up, versions), every turn, the
+  load beside it and the order are in the file.
 - **Measured, computed and modelled** figures never share a table. *Computed* follows from
   definitions; *modelled* from constants that are published, calibrated, known beforehand or
   assumed.
@@ -46,7 +49,7 @@ def page(evidence: Evidence) -> str:
     for section in Section:
         parts.append(f"## {section}\n")
         for claim in CLAIMS:
-            if claim.section is section and _shown(claim, evidence):
+            if claim.section is section and evidence.files(claim.name):
                 parts.append(_claim(claim, evidence))
     others = [name for name in evidence.claims if name not in listed]
     if others:
@@ -55,11 +58,6 @@ def page(evidence: Evidence) -> str:
     parts += ["## Two runs\n", _two_runs(evidence)]
     parts += ["## Not measured yet\n", _missing(evidence), "## Objections\n", _objections(evidence)]
     return "\n".join(parts)
-
-
-def _shown(claim: Claim, evidence: Evidence) -> bool:
-    """Whether a claim has a file and none of what took its place."""
-    return bool(evidence.files(claim.name)) and not evidence.files(claim.replaced_by)
 
 
 def _unlisted(name: str, evidence: Evidence) -> Claim:
@@ -110,7 +108,7 @@ def _claim(claim: Claim, evidence: Evidence) -> str:
     if earlier and claim.kind is Kind.MEASURED:
         links = ", ".join(_file(claim, file) for file in earlier)
         lines += ["", f"Earlier files in another form, which say less: {links}."]
-    lines += _notes(newest) + _settings(newest)
+    lines += _notes(newest)
     return "\n".join(lines) + "\n"
 
 
@@ -158,13 +156,21 @@ def comparison(one: Mapping[str, Any]) -> str:
     if one.get("cpu"):
         parts.append(f"CPU {_ratio(one['cpu'], bold=False)}")
     if (goal := one.get("goal")) is not None:
-        met = (
-            one["wall"]["ratio"] >= goal
-            if not _less_is_better(one["quantity"])
-            else one["wall"]["ratio"] <= goal
+        low, high = one["wall"].get("low"), one["wall"].get("high")
+        said = judged(
+            one["wall"]["ratio"], low, high, goal, at_most=_less_is_better(one["quantity"])
         )
-        parts.append(f"goal {goal:g}: {'met' if met else 'missed'}")
+        parts.append(f"goal {goal:g}: {said}")
     return "; ".join(parts)
+
+
+def judged(
+    value: float, low: float | None, high: float | None, goal: float, *, at_most: bool
+) -> str:
+    """Return whether a goal is met, missed, or not told: where the interval holds both."""
+    ends = (value if low is None else low, value if high is None else high)
+    met = {end <= goal if at_most else end >= goal for end in ends}
+    return "not told by the interval" if len(met) > 1 else "met" if met == {True} else "missed"
 
 
 def _less_is_better(quantity: str) -> bool:
@@ -193,24 +199,31 @@ def cell(row: Row, file: ResultFile) -> str:
         interval = median_of_turns(ratios)
         value = statistics.median(ratios)
         parts = [f"**{value:.2f}**"]
+        ends = (None, None)
         if interval is not None:
+            ends = (interval.low, interval.high)
             parts[0] += f" [{interval.low:.2f}, {interval.high:.2f}]"
     else:
         template = row.value if "{" in row.value else f"{{{row.value}}}"
         text = filled(template, lambda source: written(file, source))
         parts = [f"**{text}**"]
-        value = float(text.replace(",", "")) if re.fullmatch(r"[-+]?[\d,.]+", text) else 0.0
+        value = _number(text) if re.fullmatch(r"[-+]?[\d,.]+", text) else 0.0
+        ends = (None, None)
         if row.interval:
             low, high = (written(file, path) for path in row.interval)
+            ends = (_number(low), _number(high))
             parts[0] += f" [{low}, {high}]"
     if row.cpu:
         parts.append(f"CPU {written(file, row.cpu)}")
     if row.goal:
         goal = written(file, row.goal)
-        limit = float(goal.replace(",", ""))
-        met = value <= limit if row.at_most else value >= limit
-        parts.append(f"goal {goal}: {'met' if met else 'missed'}")
+        said = judged(value, *ends, _number(goal), at_most=row.at_most)
+        parts.append(f"goal {goal}: {said}")
     return "; ".join(parts)
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))
 
 
 def filled(text: str, figure: Callable[[str], str]) -> str:
@@ -267,66 +280,37 @@ def _file(claim: Claim, file: ResultFile) -> str:
 
 
 def _notes(newest: ResultFile) -> list[str]:
-    """Return what a file says of its comparisons, and of who could not take part."""
-    notes = []
-    for one in _compared(newest):
-        parts = [f"the sides differ in {', '.join(one['differs'])}" if one.get("differs") else ""]
+    """Return what a file says of its comparisons, each thing once, and of who took no part."""
+    said: dict[str, list[str]] = {}
+    compared = _compared(newest)
+    for one in compared:
+        less = _less_is_better(one["quantity"])
+        if one.get("differs"):
+            said.setdefault(f"the sides differ in {', '.join(one['differs'])}", []).append(
+                one["name"]
+            )
         if one.get("bound"):
-            bound = one["bound"]
-            parts.append(f"cannot be above {bound['ratio']:.3g}: {bound['because']}")
+            bound, side = one["bound"], "below" if less else "above"
+            text = f"cannot be {side} {bound['ratio']:.3g}: {bound['because']}"
+            said.setdefault(text, []).append(one["name"])
         if one.get("above_bound"):
-            parts.append(f"is above it: {one['above_bound']}")
-        said = "; ".join(part for part in parts if part)
-        if said:
-            notes.append(f"- {one['name']}: {said}")
+            text = f"{'below' if less else 'above'} its bound: {one['above_bound']}"
+            said.setdefault(text, []).append(one["name"])
+    notes = [
+        f"- {'all' if len(names) == len(compared) > 1 else '; '.join(names)}: {text}"
+        for text, names in said.items()
+    ]
     absent = newest.document.get("absent")
     if isinstance(absent, dict):
         notes += [f"- `{name}` took no part: {why}" for name, why in absent.items()]
     return ["", *notes] if notes else []
 
 
-def _settings(newest: ResultFile) -> list[str]:
-    """Return what the sides of a file were set to, where it says so."""
-    sides = newest.document.get("sides") if _compared(newest) else None
-    if not isinstance(sides, dict) or not all("settings" in side for side in sides.values()):
-        return []
-    settings = {
-        name: {**side["settings"], **(side["settings"].get("more") or {})}
-        for name, side in sides.items()
-    }
-    for values in settings.values():
-        values.pop("more", None)
-    keys = list(dict.fromkeys(key for values in settings.values() for key in values))
-    common = [
-        key for key in keys if len({repr(values.get(key)) for values in settings.values()}) == 1
-    ]
-    first = next(iter(settings.values()))
-    shared = ", ".join(
-        f"{key} {_said(first[key])}" for key in common if first[key] not in (None, {})
-    )
-    lines = ["", f"Sides alike: {shared}." if shared else ""]
-    for name, values in settings.items():
-        own = [
-            f"{key} {_said(value)}"
-            for key, value in values.items()
-            if key not in common and value not in (None, {})
-        ]
-        if own:
-            lines.append(f"- `{name}`: {'; '.join(own)}")
-    return lines
-
-
-def _said(value: Any) -> str:  # noqa: ANN401
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
-    return str(value).replace("|", "\\|")
-
-
 def _missing(evidence: Evidence) -> str:
     lines = [
         f"- {claim.title} (`python -m {claim.script}`)"
         for claim in CLAIMS
-        if not evidence.files(claim.name) and not evidence.files(claim.replaced_by)
+        if not evidence.files(claim.name)
     ]
     lines += [
         f"- for README, *{headline.title}*: {why}"
