@@ -193,13 +193,13 @@ def cell(row: Row, file: ResultFile) -> str:
     Raises:
         EvidenceError: the file does not have it.
     """
+    ends: tuple[float | None, float | None] = (None, None)
     if row.over:
         first, second = (look_up(file, path) for path in row.over)
         ratios = [a / b for a, b in zip(first, second, strict=True)]
         interval = median_of_turns(ratios)
         value = statistics.median(ratios)
         parts = [f"**{value:.2f}**"]
-        ends = (None, None)
         if interval is not None:
             ends = (interval.low, interval.high)
             parts[0] += f" [{interval.low:.2f}, {interval.high:.2f}]"
@@ -208,7 +208,6 @@ def cell(row: Row, file: ResultFile) -> str:
         text = filled(template, lambda source: written(file, source))
         parts = [f"**{text}**"]
         value = _number(text) if re.fullmatch(r"[-+]?[\d,.]+", text) else 0.0
-        ends = (None, None)
         if row.interval:
             low, high = (written(file, path) for path in row.interval)
             ends = (_number(low), _number(high))
