@@ -29,34 +29,53 @@ class Headline:
     kind: Kind = Kind.MEASURED
 
 
-def _drops(precision: str, task: str) -> str:
+def _interval(claim: str, entry: str, form: str) -> str:
+    """Return a figure with its interval in braces."""
+    return (
+        f"{{{claim}: {entry}.value | {form}}} "
+        f"[{{{claim}: {entry}.low | {form}}}, {{{claim}: {entry}.high | {form}}}]"
+    )
+
+
+def _drops(precision: str, task: str, drop: str) -> str:
     """Return the drops of three networks on one task."""
     return ", ".join(
-        f"{{precision_cost: tasks.{task}.rows[network={network},precision={precision}].drop.value | z.4f}}"
+        _interval(
+            f"precision_cost_{task}",
+            f"rows[network={network},precision={precision}].{drop}",
+            "z.4f",
+        )
         for network in ("resnet50", "densenet121", "vgg16_bn")
     )
 
 
-def _flips(precision: str) -> str:
-    """Return the most images that flip of three networks on both tasks, percent."""
-    shares = ".flips.same_points.images | max | * 100 | .1f"
-    return " and ".join(
-        f"{{precision_cost: tasks.{task}.rows[*precision={precision}]{shares}}} %"
-        for task in ("phantoms", "kermany")
+def _cost(precision: str, task: str, drop: str, title: str) -> Headline:
+    share = "flips.same_points.images | max | * 100 | .1f"
+    return Headline(
+        f"precision_cost_{task}",
+        title,
+        (
+            f"{_drops(precision, task, drop)}; a finding flips in up to "
+            f"{{precision_cost_{task}: rows[*precision={precision}].{share}}} % of the images",
+        ),
     )
 
 
-def _lost(study: str, middle: int, large: int) -> str:
-    """Return what scaling, LARS and Adam leave of the loss of two batches."""
-    summary = f"large_batch: studies.{study}.summary"
-    scaled, lars = (
-        " and ".join(
-            f"{{{summary}[arm={arm},batch={batch}].difference | +.3f}}" for batch in (middle, large)
-        )
-        for arm in ("sgd-linear", "lars")
+def _lost(study: str, key: str, batches: tuple[int, int]) -> str:
+    """Return what scaling, LARS and Adam leave of the loss of two batches, with intervals."""
+    claim = f"large_batch_{study}"
+
+    def one(arm: str, batch: int) -> str:
+        row = f"summary[arm={arm},batch={batch}].{key}difference"
+        ends = ", ".join(f"{{{claim}: {row}_interval[{end}] | +.3f}}" for end in (0, 1))
+        return f"{{{claim}: {row} | +.3f}} [{ends}]"
+
+    middle, large = batches
+    return (
+        f"linear scaling {one('sgd-linear', middle)} and {one('sgd-linear', large)}; "
+        f"LARS {one('lars', middle)} and {one('lars', large)}; Adam at the larger "
+        f"{one('adam-tuned', large)} (goal -0.005)"
     )
-    adam = f"{{{summary}[arm=adam-tuned,batch={large}].difference | +.3f}}"
-    return f"linear scaling {scaled}, LARS {lars}, Adam {adam} at the larger"
 
 
 _MODEL: Final = "cluster_predictions: summary[system=zenith,model=rate and cost of an update]"
@@ -68,14 +87,27 @@ _ZENITH: Final = (
 )
 
 HEADLINES: Final[Sequence[Headline]] = (
-    Headline(
-        "resnet50_peers",
-        "INT8 ResNet-50 at 224 x 224, images/s",
-        (
-            "{comparisons resnet50_peers int8 over pytorch eager fp32 | int8 over onnx | "
-            "int8 over pytorch eager, channels last bf16 | int8 over pytorch compiled bf16 | "
-            "int8 over openvino}",
-        ),
+    *(
+        Headline("resnet50_peers", title, (f"{{comparisons resnet50_peers {words}}}",))
+        for title, words in (
+            (
+                "INT8 ResNet-50 at 224 x 224, images/s over INT8 elsewhere",
+                "int8 over onnx | int8 over pytorch compiled int8 | int8 over openvino",
+            ),
+            (
+                "the same in BF16",
+                "bf16 over pytorch compiled bf16 | bf16 over pytorch eager, channels last bf16 | "
+                "bf16 over openvino",
+            ),
+            (
+                "the same in FP32",
+                "fp32 over onnx | fp32 over pytorch compiled fp32 | fp32 over openvino",
+            ),
+            (
+                "INT8 over another precision elsewhere: what converting brings, not the engine alone",
+                "int8 over pytorch eager fp32 | int8 over pytorch compiled bf16",
+            ),
+        )
     ),
     Headline(
         "scenarios_against_async_queue",
@@ -94,30 +126,53 @@ HEADLINES: Final[Sequence[Headline]] = (
             "FP32 {offline_against_benchmark_app: models[precision=fp32].ratio | .2f}",
         ),
     ),
-    Headline(
-        "precision_cost",
-        "what INT8 costs in mean AUROC, ResNet-50, DenseNet-121, VGG-16; negative is a gain",
-        (
-            f"phantoms {_drops('int8', 'phantoms')}; radiographs of children "
-            f"{_drops('int8', 'kermany')}; a finding flips in up to {_flips('int8')} of the images",
-        ),
-    ),
-    Headline(
-        "precision_cost",
-        "what FP11 of the simulated card costs, the same networks",
-        (
-            f"phantoms {_drops('fp11', 'phantoms')}; radiographs of children "
-            f"{_drops('fp11', 'kermany')}; a finding flips in up to {_flips('fp11')} of the images",
-        ),
+    *(
+        _cost(precision, task, drop, title)
+        for precision, task, drop, title in (
+            (
+                "int8",
+                "phantoms",
+                "drop",
+                "mean AUROC that INT8 costs, phantoms; ResNet-50, DenseNet-121, VGG-16; negative is a gain",
+            ),
+            (
+                "int8",
+                "kermany",
+                "drop_by_finding.Bacterial",
+                "the same, AUROC of bacterial against viral pneumonia of children",
+            ),
+            (
+                "fp11",
+                "phantoms",
+                "drop",
+                "mean AUROC that FP11 of the simulated card costs, phantoms",
+            ),
+            (
+                "fp11",
+                "kermany",
+                "drop_by_finding.Bacterial",
+                "the same, bacterial against viral pneumonia of children",
+            ),
+        )
     ),
     Headline(
         "shallow_baselines",
-        "what needs no network: logistic regression of 16 x 16 means and deviations, of the border",
+        "what needs no network: AUROC of regressions on 16 x 16 means and deviations, on the border",
         (
-            "phantoms {shallow_baselines: tasks.drawings.models[name=block_deviations].mean_auroc.value | .2f} "
-            "and {shallow_baselines: tasks.drawings.models[name=border].mean_auroc.value | .2f}; "
-            "children {shallow_baselines: tasks.children.models[name=block_deviations].mean_auroc.value | .2f} "
-            "and {shallow_baselines: tasks.children.models[name=border].mean_auroc.value | .2f}",
+            "phantoms, mean of 14, {shallow_baselines: tasks.drawings.models[name=block_deviations].mean_auroc.value | .2f} "
+            "and {shallow_baselines: tasks.drawings.models[name=border].mean_auroc.value | .2f}; children, "
+            "pneumonia {shallow_baselines: tasks.children.models[name=block_deviations].auroc.Pneumonia.value | .2f} "
+            "and {shallow_baselines: tasks.children.models[name=border].auroc.Pneumonia.value | .2f}, "
+            "bacterial {shallow_baselines: tasks.children.models[name=block_deviations].auroc.Bacterial.value | .2f} "
+            "and {shallow_baselines: tasks.children.models[name=border].auroc.Bacterial.value | .2f}",
+        ),
+    ),
+    Headline(
+        "phantom_network",
+        "ResNet-18 of full width on phantoms of 128 x 128, mean AUROC of 14 findings",
+        (
+            "{phantom_network: mean_auroc.value | .3f} [{phantom_network: mean_auroc.low | .3f}, "
+            "{phantom_network: mean_auroc.high | .3f}]",
         ),
     ),
     Headline(
@@ -140,12 +195,14 @@ HEADLINES: Final[Sequence[Headline]] = (
         ),
     ),
     Headline(
-        "large_batch",
-        "mean AUROC at 16 and 64 times the batch, equal epochs, minus that of 32 images",
-        (
-            f"phantoms: {_lost('phantoms', 512, 2048)}; radiographs of children, 8 and 32 times: "
-            f"{_lost('kermany', 256, 1024)} (goal -0.005)",
-        ),
+        "large_batch_phantoms",
+        "phantoms, mean AUROC at 16 and 64 times the batch, equal epochs, minus that of 32 images",
+        (_lost("phantoms", "", (512, 2048)),),
+    ),
+    Headline(
+        "large_batch_kermany",
+        "children, bacterial against viral, at 8 and 32 times the batch",
+        (_lost("kermany", "harder_", (256, 1024)),),
     ),
     Headline(
         "dicom_readers",
@@ -181,10 +238,10 @@ HEADLINES: Final[Sequence[Headline]] = (
         "cluster_predictions",
         "published training times of clusters within 10 %",
         (
-            _ZENITH + "; every system left out in turn, losses taken from another: "
+            "every system left out in turn, losses taken from another: "
             "{cluster_predictions: left_out[*].left_out.within_goal | sum | d} of "
-            "{cluster_predictions: left_out[*].left_out.rows | sum | d}",
-            _ZENITH,
+            "{cluster_predictions: left_out[*].left_out.rows | sum | d}; in sample " + _ZENITH,
+            "in sample " + _ZENITH,
         ),
         Kind.MODELLED,
     ),
