@@ -39,7 +39,7 @@ COUNT: Final = 5000
 SIDE: Final = 128
 RECIPE: Final[Mapping[str, Any]] = {
     "network": {"topology": "resnet18", "output_stride": 16, "width": 0.25},
-    "training": {"epochs": 14, "batch": 32, "precision": "auto"},
+    "training": {"epochs": 22, "batch": 32, "precision": "auto"},
     "optimizer": {"kind": "adamw"},
     "schedule": {"kind": "cosine", "peak": 2e-3, "warmup_epochs": 0.5},
     "augmentation": {"flip": 0.5},
