@@ -29,6 +29,7 @@ from thorax.plan.ranges import (
     Seconds,
     Share,
     Watts,
+    as_changed,
     require_no_sources,
 )  # fmt: skip
 from thorax.results.cluster import ClusterDiagnosis
@@ -116,6 +117,8 @@ class System(Settings):
     """What `--system` takes."""
     title: str
     """What it is."""
+    machine: str = ""
+    """Whose nodes it runs on, where several systems are of the same ones."""
     reference: str
     """Topology of `images_per_s`."""
     ranks_per_node: Ranks
@@ -209,9 +212,20 @@ def find_system(text: str) -> System:
 
 def _read(path: Path) -> System:
     """Return the system of a file; its title and sources say what the file is."""
-    system = load(path, System)
-    mark, sources = file_origin(path, "thorax plan cluster", system.sources)
-    return system.model_copy(update={"title": system.title + mark, "sources": sources})
+    system, origin = load(path, System), file_origin(path, "thorax plan cluster")
+    published = system.published
+    if origin.mark:
+        published = tuple(
+            row.model_copy(update={"source": f"said by {origin.name}: {row.source}"})
+            for row in published
+        )
+    return system.model_copy(
+        update={
+            "title": system.title + origin.mark,
+            "sources": origin.attribute(system.sources),
+            "published": published,
+        }
+    )
 
 
 def read_doctor(path: Path) -> System:
@@ -295,7 +309,7 @@ def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
 def change(system: System, settings: Sequence[str] = (), **given: object) -> System:
     """Return a system with some fields changed, whose sources then say so; those of None stay.
 
-    Settings, each `key=value` or `table.key=value`, follow the fields.
+    Settings, each `key=value` or `table.key=value`, follow the fields, and its title says so.
 
     Raises:
         UsageError: `config-override`; `config-key` or `config-value` naming the field and what is
@@ -313,6 +327,8 @@ def change(system: System, settings: Sequence[str] = (), **given: object) -> Sys
         *table["sources"],
         *(f"{key}: given, in place of the above" for key in keys),
     ]
+    if settings:
+        table["title"] = as_changed(table["title"])
     return check(table, System, system.name)
 
 
