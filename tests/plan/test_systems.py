@@ -202,3 +202,6 @@ def test_a_document_of_the_doctor_that_was_changed_is_refused_and_one_unsigned_t
     unsigned = read_doctor(path)
     assert unsigned.title == f"{signed.title} (doctor.json, unsigned)"
     assert any("without a digest" in source for source in unsigned.sources)
+    assert any("jitter, within, between: measured: " in source for source in signed.sources)
+    given = next(source for source in unsigned.sources if "jitter" in source)
+    assert ": given: by doctor.json, which says: measured: " in given

@@ -13,7 +13,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from thorax.cluster.collectives import Link
-from thorax.config import Settings, apply, check, file_origin, load
+from thorax.config import (
+    FileOrigin,
+    FileState,
+    Settings,
+    apply,
+    check,
+    file_origin,
+    load,
+)
 from thorax.errors import DataError, UsageError
 from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.plan.epochs import Curve
@@ -276,10 +284,15 @@ def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
     pass_s = step.forward_s + step.backward_s
     apart = len(set(hosts)) > 1
     links = "within, between" if apart else "within"
+    state: FileState = "as written" if diagnosis.sha256 else "unsigned"
+    origin = FileOrigin(name, state, "without a digest, so it may have been edited")
+    measured = (
+        f"images_per_s, forward_share, jitter, {links}: measured: {name}, "
+        f"{diagnosis.topology} at {diagnosis.side} px in {diagnosis.precision}"
+    )
     return {
         "name": name,
-        "title": f"{len(hosts)} ranks as measured by thorax doctor cluster"
-        + ("" if diagnosis.sha256 else f" ({name}, unsigned)"),
+        "title": f"{len(hosts)} ranks as measured by thorax doctor cluster{origin.mark}",
         "reference": diagnosis.topology,
         "images_per_s": 1 / pass_s,
         "forward_share": step.forward_s / pass_s,
@@ -293,14 +306,8 @@ def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
         "images_per_pass": step.images,
         "batch_per_worker": float(diagnosis.images),
         "sources": [
-            f"images_per_s, forward_share, jitter, {links}: measured: {name}, "
-            f"{diagnosis.topology} at {diagnosis.side} px in {diagnosis.precision}",
+            *(origin.attribute([measured]) if origin.mark else (measured,)),
             *(() if apart else (_NO_LINK,)),
-            *(
-                ()
-                if diagnosis.sha256
-                else (f"file: {name}: without a digest, so it may have been edited",)
-            ),
             "images, epochs: assumed",
         ],
     }
