@@ -266,10 +266,17 @@ def test_the_name_of_a_server_says_which_architecture_its_cards_are_modelled_on(
         assert made.full_name == f"{server.full_name}, cards modelled on {name}"
         steps = next(one for one in made.sources if one.startswith("card.steps: "))
         assert f"on {name}, cycle model" in steps
-        # Another card takes the place of the name too, and what was set stays said behind it.
-        other = changed(made, ["cpu.images_per_s=400"])
-        again = with_overlay(other, "tiny", model, board, overlay, tmp_path / "s")
-        assert again.full_name == f"{made.full_name}, changed by --set"
+    # Another card takes the place of the name too, and what was set stays said behind it.
+    overlay = find_architecture("8x48-fp11")
+    made = with_overlay(server, "tiny", model, board, overlay, tmp_path / "s")
+    other = changed(made, ["cpu.images_per_s=400"])
+    again = with_overlay(other, "tiny", model, board, overlay, tmp_path / "s")
+    assert again.full_name == f"{made.full_name}, changed by --set"
+    # But not that of a file, which says what all else of the server is.
+    mark = " (mine.toml, edited)"
+    loaded = made.model_copy(update={"full_name": made.full_name + mark})
+    again = with_overlay(loaded, "tiny", model, board, overlay, tmp_path / "s")
+    assert mark in again.full_name
 
 
 def test_what_is_set_leaves_no_source_of_the_whole_that_it_is_a_part_of() -> None:

@@ -52,7 +52,8 @@ _SEES: Final[Mapping[str, str]] = {
 }
 """What meters measure, by the first word of what `thorax benchmark` says of them, else "other"."""
 
-_OVERLAY: Final = re.compile(r", cards modelled on .*?(?=, changed by --set$|$)")
+_OVERLAY: Final = re.compile(r", cards modelled on [^ ,]+(?=, changed by --set$|$)")
+"""In the name of a server; where a file's mark follows it stays, as it may be the server's."""
 
 _REPLAYED: Final = re.compile(r"replay: .*? \((.*)\)")
 _MIXED: Final = re.compile(r"(.*) on the CPU, (.*) on cards")
@@ -267,9 +268,8 @@ def with_overlay(
         sources.append("card.steps.others: assumed: layers that stay on the CPU take no time")
     elif others_s:
         sources.append("card.steps.others: as given")
-    title = _OVERLAY.sub("", server.full_name)
-    title = before_changed(title, f", cards modelled on {architecture.name}")
-    return _with(server.model_copy(update={"full_name": title}), card, sources, name)
+    named = f", cards modelled on {architecture.name}"
+    return _with(server, card, sources, name, named)
 
 
 def _offloaded(
@@ -343,15 +343,23 @@ def _whole(
     return tuple(steps_s)
 
 
-def _with(server: Server, card: CardModel, sources: list[str], network: str) -> Server:
-    """Return a server with another card; of a ratio that was published of the old, no rate."""
+def _with(
+    server: Server, card: CardModel, sources: list[str], network: str, named: str = ""
+) -> Server:
+    """Return a server with another card; of a ratio that was published of the old, no rate.
+
+    What is `named` of the card stands behind the server's name.
+    """
     if server.speedup is not None:
         raise UsageError(
             "plan-cpu-rate",
             f"the CPU's rate of {server.name} follows from its own cards; measure it"
             " (--measured), or give --set cpu.images_per_s=N",
         )
-    return _changed(server, sources, ("card.",), card=card, network=_mixed(server, card=network))
+    return _changed(
+        server, sources, ("card.",), card=card, network=_mixed(server, card=network),
+        full_name=before_changed(_OVERLAY.sub("", server.full_name), named),
+    )  # fmt: skip
 
 
 def changed(server: Server, settings: Sequence[str]) -> Server:
