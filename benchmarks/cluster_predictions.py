@@ -2,7 +2,7 @@
 
 No row is a prediction: all were known when the models were written, and those that plans use were
 chosen with them in view. Beside the errors on these rows stand those of `benchmarks.left_out`,
-where what ranks lose comes from other systems.
+where what ranks lose comes from systems on other machines.
 
     python -m benchmarks.cluster_predictions
     python -m benchmarks.cluster_predictions --measure
@@ -32,6 +32,7 @@ from typing import Any, Final
 
 from benchmarks.left_out import leave_one_out
 from benchmarks.result import RESULTS, table, write
+from benchmarks.tables import left_out as left_out_table
 from thorax.files.atomic import write_text
 from thorax.plan.published import predict, ready, solve
 from thorax.plan.systems import find_system, list_systems, read_doctor
@@ -73,6 +74,7 @@ def predictions() -> dict[str, Any]:
                         "linear_error": round(row["linear_error"], 5) + 0.0,
                     }
                 )
+    apart = left_out(rows)
     return {
         "claim": "cluster_predictions",
         "goal": GOAL,
@@ -81,7 +83,8 @@ def predictions() -> dict[str, Any]:
         "models": solved,
         "rows": rows,
         "summary": _summary(solved, rows),
-        "left_out": left_out(rows),
+        "left_out": apart,
+        "left_out_in_all": _in_all(apart),
         "all_reduces": all_reduces(),
     }
 
@@ -104,6 +107,7 @@ def left_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "losses_of": one.donor,
                 "in_sample": _spread(inside),
                 "left_out": _spread(one.errors),
+                "unmoved": {name: round(error, 5) for name, error in one.unmoved.items()},
             }
         )
     return found
@@ -115,21 +119,23 @@ def _spread(errors: dict[str, float]) -> dict[str, Any]:
         "errors": {name: round(error, 5) for name, error in errors.items()},
         "rows": len(sizes),
         "within_goal": sum(size <= GOAL for size in sizes),
-        "median": round(statistics.median(sizes), 5),
-        "worst": round(max(sizes), 5),
+        "median": round(statistics.median(sizes), 5) if sizes else None,
+        "worst": round(max(sizes), 5) if sizes else None,
     }
 
 
-def left_out_markdown(document: dict[str, Any]) -> list[str]:
-    """Return the lines of the table of systems left out of docs/planning.md."""
-    lines = []
-    for one in document["left_out"]:
-        cells = [
-            f"{part['within_goal']} of {part['rows']}; {part['median']:.1%}; {part['worst']:.1%}"
-            for part in (one["in_sample"], one["left_out"])
-        ]
-        lines.append(f"| {one['system']} | {cells[0]} | {one['losses_of']} | {cells[1]} |")
-    return lines
+def _in_all(apart: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the counts of all systems left out, and the range of those that have rows to count."""
+    parts = [one["left_out"] for one in apart if one["left_out"]["rows"]]
+    medians = [part["median"] for part in parts]
+    return {
+        "rows": sum(part["rows"] for part in parts),
+        "within_goal": sum(part["within_goal"] for part in parts),
+        "unmoved": sum(len(one["unmoved"]) for one in apart),
+        "least_median": min(medians),
+        "most_median": max(medians),
+        "worst": max(part["worst"] for part in parts),
+    }
 
 
 def all_reduces() -> list[dict[str, Any]]:
@@ -163,6 +169,7 @@ def _short(value: float) -> float:
 
 
 def _summary(solved: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    plans = {one["system"]: one["model"] for one in solved if one["plans_use_it"]}
     kept = []
     for one in solved:
         met = [
@@ -183,10 +190,25 @@ def _summary(solved: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[d
                 "tested": len(errors),
                 "within_goal": sum(error <= GOAL for error in errors),
                 "worst": max(errors, default=None),
+                "moved": _moved(one, met, rows, plans[one["system"]]),
                 "median": statistics.median(errors) if errors else None,
             }
         )
     return kept
+
+
+def _moved(
+    model: dict[str, Any], met: list[dict[str, Any]], rows: list[dict[str, Any]], plan: str
+) -> float | None:
+    """Return by how much a variant moves an error of the model that plans use, at most."""
+    own = {
+        row["row"]: row["error"]
+        for row in rows
+        if (row["system"], row["model"]) == (model["system"], plan)
+    }
+    if not model["model"].startswith("variant"):
+        return None
+    return max((round(abs(row["error"] - own[row["row"]]), 5) for row in met), default=None)
 
 
 def markdown(document: dict[str, Any]) -> list[str]:
@@ -368,8 +390,7 @@ def main() -> None:
         return
     document = predictions()
     show(document)
-    for line in left_out_markdown(document):
-        print(line)
+    print(left_out_table(document))
     whole = {**document, "date": f"{date.today():%Y-%m-%d}"}
     write_text(RESULT, json.dumps(whole, indent=2, allow_nan=False) + "\n")
     print(f"\nwritten: {RESULT}")

@@ -31,6 +31,9 @@ HOST_S: Final = (129 + 201 + 55 + 7 + 2) * 1e-6
 """What the host adds to one image of 224 x 224 in the counters of GoogLeNet that OpenVINO's
 documentation shows: pre-processing, transfers, post-processing, copy."""
 
+SLOWER_BYTES_PER_S: Final = 8e9
+"""Of the memory of the board with an Agilex 7, if both published rates are to be hit."""
+
 _DELL_2018: Final = "Dell EMC, Nov 2018: 2.44 images/s/W at 43 W"
 _DELL_2019: Final = "Dell EMC, 2019: four cards 1251 images/s"
 _MANUAL: Final = "IP Reference Manual 768974"
@@ -198,6 +201,84 @@ def areas() -> list[Case]:
 
 
 @dataclass(frozen=True, slots=True)
+class Asides:
+    """What docs/fpga.md says beside the rows, as the model has it.
+
+    Attributes:
+        pools_share: of the cycles of GoogLeNet on `8x48-fp11`, in pools that are passes of their
+            own.
+        googlenet_275_mhz: images/s on `4x2x16x64-fp11` at that clock, in batches of 8.
+        googlenet_243_mhz: the same at the clock of the row.
+        mobilenet_616_mhz: images/s at the clock that the manual says the design reached.
+        mobilenet_616_mhz_error: over the published rate, less one.
+        memory_bytes_per_s: that is assumed of the board with an Agilex 7.
+        resnet50_bytes: to and from it, of an image.
+        resnet50_memory_s: that they take.
+        slower_bytes_per_s: memory that would hit both published rates of ResNet-50.
+        slower_400_mhz: images/s of ResNet-50 with it.
+        slower_500_mhz: the same at the other clock.
+        slower_mobilenet: images/s of MobileNetV1 with it.
+        resnet18_used: share of the products of 32 x 64 that the published rate of ResNet-18 makes.
+    """
+
+    pools_share: float
+    googlenet_275_mhz: float
+    googlenet_243_mhz: float
+    mobilenet_616_mhz: float
+    mobilenet_616_mhz_error: float
+    memory_bytes_per_s: float
+    resnet50_bytes: float
+    resnet50_memory_s: float
+    slower_bytes_per_s: float
+    slower_400_mhz: float
+    slower_500_mhz: float
+    slower_mobilenet: float
+    resnet18_used: float
+
+
+def asides() -> Asides:
+    """Return the figures that the text of docs/fpga.md has beside those of its rows."""
+    rows = {(case.what, case.unit): case.published for case in speeds()}
+    pools = modelled(networks.googlenet, "8x48-fp11")
+    batches = [
+        modelled(networks.googlenet, "4x2x16x64-fp11", batch=8, clock_hz=clock_hz).images_per_s
+        for clock_hz in (275e6, 243e6)
+    ]
+    fast = modelled(networks.mobilenet, "agx7-generic-fp16", clock_hz=616e6).images_per_s
+    memory = find_architecture("agx7-performance-fp13").memory
+    bandwidth = memory.bank_bytes_per_s * memory.efficiency
+    moved = modelled(networks.resnet50_late, "agx7-performance-fp13").ddr_bytes
+    macs = sum(layer.macs for layer in describe(networks.resnet18()))
+    array = find_architecture("agx7-performance-fp13").macs_per_cycle
+    return Asides(
+        pools_share=sum(row.cycles for row in pools.layers if row.layer.kind == "pool")
+        / pools.cycles,
+        googlenet_275_mhz=batches[0],
+        googlenet_243_mhz=batches[1],
+        mobilenet_616_mhz=fast,
+        mobilenet_616_mhz_error=fast / rows["MobileNetV1, Agilex 7", "images/s"] - 1,
+        memory_bytes_per_s=bandwidth,
+        resnet50_bytes=moved,
+        resnet50_memory_s=moved / bandwidth,
+        slower_bytes_per_s=SLOWER_BYTES_PER_S,
+        slower_400_mhz=_slower(networks.resnet50_late, "agx7-performance-fp13", 400e6),
+        slower_500_mhz=_slower(networks.resnet50_late, "agx7-performance-fp13", 500e6),
+        slower_mobilenet=_slower(networks.mobilenet, "agx7-generic-fp16", 400e6),
+        resnet18_used=rows["ResNet-18 at 200 MHz, Agilex 5", "images/s"] * macs / (array * 200e6),
+    )
+
+
+def _slower(network: Callable[[], ov.Model], architecture: str, clock_hz: float) -> float:
+    """Return images/s where the memory of the board has the bandwidth that hits both figures."""
+    found = find_architecture(architecture)
+    memory = found.memory.model_copy(
+        update={"bank_bytes_per_s": SLOWER_BYTES_PER_S, "efficiency": 1.0}
+    )
+    changed = found.model_copy(update={"clock_hz": clock_hz, "memory": memory})
+    return estimate(describe(network()), changed).images_per_s
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What the search found for a network.
 
@@ -315,6 +396,7 @@ def main() -> None:
                 {**asdict(case), "error": case.error, "how": case.how}
                 for case in (*cases, *resources)
             ],
+            "asides": asdict(asides()),
             "searched": [asdict(one) for one in found],
         },
     )

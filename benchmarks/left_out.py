@@ -4,11 +4,16 @@ Beside errors of rows that a model was fitted to or chosen with, which flatter i
 hardware and cannot come from another system: the first row that a rate is fitted to gives it, and
 is no test. What a rank loses beside it, `update_s`, `jitter` and `lateness`, are taken from one of
 the other systems, or are none: from whichever explains those others best, each with the rate of its
-own. Links and whatever else a system's file assumes stay as they are.
+own. A system on the same machine (`System.machine`) is no other: it neither gives losses nor helps
+to choose them. Links and whatever else a system's file assumes stay as they are.
+
+A row that comes out the same with the losses of its own system tests none of them: its rate, fitted
+anew, takes them up, or there are none. Such rows are told apart and count neither way.
 """
 
+import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -36,55 +41,81 @@ class LeftOut:
     """How near the other systems' losses come to the rows of one.
 
     `errors` are by the name of the row, modelled over published less one; `donor` is the system
-    that its losses are of.
+    that its losses are of. `unmoved` are the errors of rows that its own losses make no other.
     """
 
     system: str
     donor: str
     errors: dict[str, float]
+    unmoved: dict[str, float]
 
 
 _NONE: Final = Losses("none", 0.0, 0.0, "bound")
+
+MOVED: Final = 0.001
+"""Least difference of two errors of a row that losses are taken to have moved."""
 
 
 @lru_cache(maxsize=1)
 def leave_one_out() -> tuple[LeftOut, ...]:
     """Return the errors of every system that comes with Thorax and has a row to test by."""
     systems = [find_system(name) for name in list_systems()]
-    donors = [_NONE, *_losses(systems)]
+    machines = {system.name: system.machine or system.name for system in systems}
+    donors = [_NONE, *filter(_loses, map(_losses, systems))]
     errors = {
         (system.name, losses.donor): dict(_errors(system, losses))
         for system in systems
         for losses in donors
-        if losses.donor != system.name
+        if machines.get(losses.donor) != machines[system.name]
     }
     return tuple(
-        LeftOut(system.name, donor, errors[system.name, donor])
+        _left_out(system, donor, errors[system.name, donor])
         for system in systems
         if errors[system.name, "none"]
-        for donor in [_best(system.name, errors)]
+        for donor in [_best(system.name, errors, machines)]
     )
 
 
-def _losses(systems: Sequence[System]) -> Iterator[Losses]:
-    for system in systems:
-        solved = ready(system)
-        if solved.update_s or solved.jitter:
-            yield Losses(system.name, solved.update_s, solved.jitter, solved.lateness)
+def _left_out(system: System, donor: str, errors: dict[str, float]) -> LeftOut:
+    own = dict(_errors(system, _losses(system)))
+    moved = {row for row, error in errors.items() if abs(error - own[row]) >= MOVED}
+    return LeftOut(
+        system.name,
+        donor,
+        {row: error for row, error in errors.items() if row in moved},
+        {row: error for row, error in errors.items() if row not in moved},
+    )
 
 
-def _best(left_out: str, errors: dict[tuple[str, str], dict[str, float]]) -> str:
-    """Return the losses that come nearest to all systems but one and but the one they are of."""
+def _losses(system: System) -> Losses:
+    solved = ready(system)
+    return Losses(system.name, solved.update_s, solved.jitter, solved.lateness)
+
+
+def _loses(losses: Losses) -> bool:
+    return bool(losses.update_s or losses.jitter)
+
+
+def _best(
+    left_out: str, errors: dict[tuple[str, str], dict[str, float]], machines: dict[str, str]
+) -> str:
+    """Return the losses that come nearest to all systems of other machines than the one left out.
+
+    Losses are judged by systems of other machines than their own, and those that no such system
+    is there to judge by are never the nearest.
+    """
 
     def miss(donor: str) -> float:
+        apart = {machines[left_out], machines.get(donor)}
         others = [
             statistics.median(map(abs, found.values()))
             for (system, given), found in errors.items()
-            if given == donor and system not in (left_out, donor) and found
+            if given == donor and machines[system] not in apart and found
         ]
-        return statistics.mean(others)
+        return statistics.mean(others) if others else math.inf
 
-    return min(dict.fromkeys(donor for _, donor in errors if donor != left_out), key=miss)
+    donors = (donor for system, donor in errors if system == left_out)
+    return min(dict.fromkeys(donors), key=miss)
 
 
 def _errors(system: System, losses: Losses) -> Iterator[tuple[str, float]]:

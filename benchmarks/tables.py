@@ -289,13 +289,16 @@ def left_out(document: Document) -> str:
     """Return how models of clusters fare with each system left out, beside their own rows."""
     lines = [
         "| System | In-sample: within 10 %; median; worst | Losses taken from "
-        "| Left out: within 10 %; median; worst |",
-        "|---|---|---|---|",
+        "| Left out: within 10 %; median; worst | Not moved by losses |",
+        "|---|---|---|---|---|",
     ]
     for one in document["left_out"]:
         own, other = (
             f"{part['within_goal']} of {part['rows']}; {part['median']:.1%}; {part['worst']:.1%}"
+            if part["rows"]
+            else "no row"
             for part in (one["in_sample"], one["left_out"])
         )
-        lines.append(f"| {one['system']} | {own} | {one['losses_of']} | {other} |")
+        unmoved = ", ".join(f"{row} {error:+.1%}" for row, error in one["unmoved"].items())
+        lines.append(f"| {one['system']} | {own} | {one['losses_of']} | {other} | {unmoved} |")
     return "\n".join(lines)

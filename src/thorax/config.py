@@ -10,6 +10,7 @@ import re
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
@@ -125,20 +126,52 @@ def file_state(path: Path) -> FileState:
     return "as written" if digest.strip() == _digest(above) else "edited"
 
 
-def file_origin(path: Path, command: str, sources: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return what a title says of a loaded file, and its sources, the file itself the first.
+@dataclass(frozen=True, slots=True)
+class FileOrigin:
+    """What a file that was loaded is, for the name and the sources of what it describes.
 
-    A title says nothing of a file that is as the command, such as "thorax plan server", wrote it.
+    Attributes:
+        name: of the file.
+        state: as of `file_state`.
+        meaning: of the state, in words.
     """
+
+    name: str
+    state: FileState
+    meaning: str
+
+    @property
+    def mark(self) -> str:
+        """What stands behind a name or title: nothing of a file that is as Thorax wrote it."""
+        return "" if self.state == "as written" else f" ({self.name}, {self.state})"
+
+    def attribute(self, sources: Sequence[str]) -> tuple[str, ...]:
+        """Return sources `key: kind: text` with the file before them.
+
+        Of a file that is not as Thorax wrote it nobody knows which constants are still those of
+        their sources, so all are given by the file, and what it says of them is quoted.
+        """
+        others = [source for source in sources if not source.startswith("file: ")]
+        if self.state != "as written":
+            others = [self._given(source) for source in others]
+        return (f"file: {self.name}: {self.meaning}", *others)
+
+    def _given(self, source: str) -> str:
+        key, colon, rest = source.partition(": ")
+        if not colon or re.match(r"given\b", rest):
+            return source
+        return f"{key}: given: by {self.name}, which says: {rest}"
+
+
+def file_origin(path: Path, command: str) -> FileOrigin:
+    """Return what a loaded file is, that a command such as "thorax plan server" writes."""
     state = file_state(path)
     meaning = {
         "as written": f"as {command} wrote it",
         "edited": f"edited since {command} wrote it, so sources may no longer hold",
         "unsigned": f"not written by {command}; sources are as somebody gives them",
     }[state]
-    mark = "" if state == "as written" else f" ({path.name}, {state})"
-    others = (source for source in sources if not source.startswith("file: "))
-    return mark, (f"file: {path.name}: {meaning}", *others)
+    return FileOrigin(path.name, state, meaning)
 
 
 def _digest(text: str) -> str:

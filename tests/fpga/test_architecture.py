@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from thorax.config import write_effective
 from thorax.errors import UsageError
 from thorax.fpga.architecture import (
-    Architecture,
     OverlayPrecision,
     find_architecture,
     format_architecture,
@@ -143,9 +142,16 @@ def test_a_file_that_was_edited_or_that_nobody_signed_says_so(tmp_path: Path) ->
     written.write_text(written.read_text("utf-8").replace("clock_hz = 281", "clock_hz = 381"))
     edited = find_architecture(str(written))
     assert edited.clock_hz == 381e6
-    assert edited.source.startswith(f"{architecture.source}; arch.toml was edited")
+    assert edited.name == "8x48-fp11 (arch.toml, edited)"
+    assert edited.source.startswith("arch.toml: edited since thorax fpga search wrote it")
+    assert edited.source.endswith(f"said by the file: {architecture.source}")
+    assert edited.calibrated == ()
+    assert {"clock_hz", "c_vector", "memory"} <= set(edited.assumptions)
     write_effective(architecture, written)
-    assert find_architecture(str(written)).source.endswith("arch.toml was not written by thorax")
+    unsigned = find_architecture(str(written))
+    assert unsigned.name == "8x48-fp11 (arch.toml, unsigned)"
+    assert unsigned.source.startswith("arch.toml: not written by thorax fpga search")
+    assert (unsigned.calibrated, unsigned.assumed) == ((), edited.assumed)
 
 
 def test_a_misspelt_key_is_named_with_the_nearest(tmp_path: Path) -> None:
@@ -156,11 +162,21 @@ def test_a_misspelt_key_is_named_with_the_nearest(tmp_path: Path) -> None:
     assert refused.value.code == "config-key"
 
 
-def test_only_fields_there_are_can_be_assumed() -> None:
-    with pytest.raises(ValueError, match="names of fields"):
-        Architecture(
-            name="x", c_vector=8, k_vector=8, stream_buffer_depth=1, assumed=("auxiliary.speed",)
-        )
+@pytest.mark.parametrize("key", ["assumed", "calibrated"])
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("auxiliary.pool", "auxiliary.pool_k"), ("clock", "clock_hz"), ("budget.dps", "budget.dsp")],
+)
+def test_a_wrong_name_of_what_is_assumed_is_told_with_the_nearest(
+    tmp_path: Path, key: str, name: str, nearest: str
+) -> None:
+    file = tmp_path / "x.toml"
+    head = 'name = "x"\nc_vector = 8\nk_vector = 8\nstream_buffer_depth = 1\n'
+    file.write_text(f'{head}{key} = ["memory", "{name}"]\n')
+    with pytest.raises(UsageError) as refused:
+        find_architecture(str(file))
+    assert f"{key} is ['memory', '{name}']" in str(refused.value)
+    assert f"{name!r} is none; the nearest is {nearest!r}" in str(refused.value)
 
 
 def test_what_is_no_architecture_is_refused_with_those_there_are() -> None:

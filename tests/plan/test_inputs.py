@@ -9,6 +9,7 @@ import pytest
 from tests.benchmark.documents import digested, run
 
 from thorax.artifact import Artifact
+from thorax.config import write_effective
 from thorax.devices.card_model import find_offloads, forecast
 from thorax.devices.partition import partition
 from thorax.errors import DataError, UsageError
@@ -246,6 +247,48 @@ def test_a_card_of_an_architecture_computes_everything(tiny_fp32: Artifact, tmp_
     assert made.network == "ResNet-50 on the CPU, tiny on cards"
     plan = plan_server(made, ServerQuestion((0, 1), (CpuRole.ADDITIVE,), images=1000))
     assert server_table(plan).note.startswith("CPU and cards: rates of two networks")
+
+
+def test_the_name_of_a_server_says_which_architecture_its_cards_are_modelled_on(
+    tiny_fp32: Artifact, tmp_path: Path
+) -> None:
+    model = ov.Core().read_model(tiny_fp32.path / "model.xml")
+    file = tmp_path / "8x48-fp11.toml"
+    write_effective(find_architecture("8x48-fp11"), file, signed=True)
+    file.write_text(file.read_text("utf-8").replace("clock_hz = 281", "clock_hz = 900"))
+    server, board = find_preset("r740-2019"), find_board("pac-a10")
+    for text, name in (
+        ("8x48-fp11", "8x48-fp11"),
+        (str(file), "8x48-fp11 (8x48-fp11.toml, edited)"),
+    ):
+        overlay = find_architecture(text)
+        made = with_overlay(server, "tiny", model, board, overlay, tmp_path / "s")
+        assert made.full_name == f"{server.full_name}, cards modelled on {name}"
+        steps = next(one for one in made.sources if one.startswith("card.steps: "))
+        assert f"on {name}, cycle model" in steps
+    # Another card takes the place of the name too, and what was set stays said behind it.
+    overlay = find_architecture("8x48-fp11")
+    made = with_overlay(server, "tiny", model, board, overlay, tmp_path / "s")
+    other = changed(made, ["cpu.images_per_s=400"])
+    again = with_overlay(other, "tiny", model, board, overlay, tmp_path / "s")
+    assert again.full_name == f"{made.full_name}, changed by --set"
+    # But not that of a file, which says what all else of the server is.
+    mark = " (mine.toml, edited)"
+    loaded = made.model_copy(update={"full_name": made.full_name + mark})
+    again = with_overlay(loaded, "tiny", model, board, overlay, tmp_path / "s")
+    assert mark in again.full_name
+
+
+def test_what_is_set_leaves_no_source_of_the_whole_that_it_is_a_part_of() -> None:
+    server = changed(find_preset("r740"), ["speedup.ratio=9"])
+    assert [one for one in server.sources if one.startswith("speedup")] == [
+        "speedup.ratio: given: --set"
+    ]
+    steps = 'card.steps=[{place = "card", images_per_s = 104.92}]'
+    server = changed(find_preset("r740"), [steps])
+    assert [one for one in server.sources if one.startswith("card.steps")] == [
+        "card.steps: given: --set"
+    ]
 
 
 def test_a_card_cannot_change_under_a_ratio_that_was_published_of_another(

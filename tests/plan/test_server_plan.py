@@ -113,6 +113,11 @@ def test_an_edited_file_is_told_in_the_title_and_the_sources(
     assert plan["sources"][0].startswith("file: mine.toml: edited since thorax plan server wrote")
     _, out, _ = typed(capfd, monkeypatch, *read)
     assert "(mine.toml, edited)" in out.splitlines()[0]
+    # Which constants were edited nobody knows, so none is published any more.
+    for source in plan["sources"][1:]:
+        assert source.partition(": ")[2].startswith("given: by mine.toml, which says: ")
+    assert "Constants given: " in out
+    assert not {"published:", "derived:", "calibrated:"} & set(out.split())
     # What nobody signed is told too.
     file.write_text(text[: text.index("# sha256")], "utf-8")
     _, out, _ = typed(capfd, monkeypatch, *read, "--json")

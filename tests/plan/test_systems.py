@@ -9,6 +9,7 @@ from tests.cluster.documents import DOCTOR, rank
 
 from thorax.errors import DataError, UsageError
 from thorax.files.documents import document_digest
+from thorax.plan import systems
 from thorax.plan.systems import System, change, find_system, list_systems, read_doctor
 from thorax.plan.training_time import train
 
@@ -23,8 +24,8 @@ def test_every_number_of_a_system_has_a_source_or_is_called_assumed(name: str) -
     for text in system.sources:
         assert text.partition(":")[2].strip().startswith(KINDS), text
     given = system.model_fields_set - {
-        "name", "title", "reference", "sources", "models", "published", "even", "lateness",
-        "within", "between", "images_per_pass", "batch_per_worker", "epochs_batch",
+        "name", "title", "machine", "reference", "sources", "models", "published", "even",
+        "lateness", "within", "between", "images_per_pass", "batch_per_worker", "epochs_batch",
     }  # fmt: skip
     for field in given:
         default = System.model_fields[field].default
@@ -127,8 +128,33 @@ def test_an_edited_system_is_told_in_its_title_and_sources(tmp_path: Path) -> No
     assert found.images_per_s == 9.0
     assert found.title == f"{mine.title} (mine.toml, edited)"
     assert "edited since" in found.sources[0]
-    write_effective(mine, path)
-    assert find_system(str(path)).title == f"{mine.title} (mine.toml, unsigned)"
+    # Nobody knows which constants were edited, so none is as its source says.
+    others = [source for source in found.sources[1:] if ": " in source]
+    assert all(source.partition(": ")[2].startswith("given") for source in others)
+    power = next(source for source in others if source.startswith("node_power_w"))
+    assert power.startswith("node_power_w: given: by mine.toml, which says: published")
+    # Written and edited again it is quoted once.
+    write_effective(found, path)
+    again = find_system(str(path))
+    assert again.title == f"{mine.title} (mine.toml, edited) (mine.toml, unsigned)"
+    assert again.sources[1:] == found.sources[1:]
+
+
+def test_published_figures_of_a_copied_file_are_as_the_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    own = Path(systems.__file__).parent / "systems" / "zenith.toml"
+    path.write_text(own.read_text("utf-8"), "utf-8")
+    found = find_system(str(path))
+    assert found.title.endswith("(mine.toml, unsigned)")
+    assert all(row.source.startswith("said by mine.toml: ") for row in found.published)
+
+
+def test_a_system_that_was_set_says_so_in_its_title() -> None:
+    zenith = find_system("zenith")
+    once = change(zenith, ["between.alpha_s=1"])
+    assert once.title == f"{zenith.title}, changed by --set"
+    assert change(once, ["between.alpha_s=2"]).title == once.title
+    assert change(zenith, images=1000).title == zenith.title
 
 
 @pytest.mark.parametrize(
@@ -176,3 +202,6 @@ def test_a_document_of_the_doctor_that_was_changed_is_refused_and_one_unsigned_t
     unsigned = read_doctor(path)
     assert unsigned.title == f"{signed.title} (doctor.json, unsigned)"
     assert any("without a digest" in source for source in unsigned.sources)
+    assert any("jitter, within, between: measured: " in source for source in signed.sources)
+    given = next(source for source in unsigned.sources if "jitter" in source)
+    assert ": given: by doctor.json, which says: measured: " in given

@@ -10,6 +10,7 @@ from tests.cli import command
 from tests.fpga.networks import resnet18, resnet50
 
 from thorax.artifact import Artifact
+from thorax.config import write_effective
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.area import area, fits
 from thorax.fpga.bitstreams import BITSTREAMS
@@ -161,6 +162,24 @@ def test_a_bare_graph_is_searched_and_the_file_is_what_was_found(
     assert "There is" not in told
     assert "2,713 M20K blocks" in told
     assert "There is" in typed("analyze", file, "--arch", "8x48-fp11")[1]
+
+
+def test_an_edited_architecture_is_told_in_every_title_and_gives_no_calibrated_clock(
+    typed: Typed, tmp_path: Path
+) -> None:
+    model, file = tmp_path / "net.xml", tmp_path / "mine.toml"
+    ov.save_model(resnet18(), model)
+    write_effective(find_architecture("8x48-fp11"), file, signed=True)
+    file.write_text(file.read_text("utf-8").replace("clock_hz = 281", "clock_hz = 900"), "utf-8")
+    found = typed.json("analyze", model, "--arch", file)
+    assert found["architecture"]["name"] == "8x48-fp11 (mine.toml, edited)"
+    assert found["architecture"]["source"].startswith("mine.toml: edited since")
+    assert "said by the file: assumed after" in found["architecture"]["source"]
+    assert found["calibrated"] == []
+    assert {"clock_hz", "c_vector"} <= set(found["assumed"])
+    _, out, _ = typed("analyze", model, "--arch", file)
+    assert out.count("8x48-fp11 (mine.toml, edited)") == 3
+    assert "Calibrated" not in out
 
 
 def test_mistakes_are_answered_with_what_is_allowed(typed: Typed, tmp_path: Path) -> None:

@@ -81,6 +81,25 @@ def test_constants_are_told_by_how_well_they_are_known() -> None:
     assert kinds_text([]) == ""
 
 
+def test_what_is_given_is_no_longer_what_another_source_says() -> None:
+    sources = [
+        "speedup: published: Dell EMC",
+        "card.steps.card: published: Dell EMC",
+        "card.power_w: published: Dell EMC",
+        "within.alpha_s, within.beta_bytes_per_s: assumed: shared memory",
+        "node_power_w: published: about 450 W a node",
+    ]
+    given = [
+        "speedup.ratio: given: --set", "card.steps: given: --set",
+        "within.alpha_s: given, in place of the above",
+        "node_power_w: given: by mine.toml, which says: published: about 450 W a node",
+    ]  # fmt: skip
+    assert kinds_text([*sources, *given]) == (
+        "Constants published: card.power_w; assumed: within.beta_bytes_per_s; given: "
+        "speedup.ratio, card.steps, within.alpha_s, node_power_w."
+    )
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_table_of_a_server_marks_every_constant_that_is_no_measurement(name: str) -> None:
     server = find_preset(name)

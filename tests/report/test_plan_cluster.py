@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.cli.command import typed
 
+from thorax.plan import systems
 from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster
 from thorax.plan.published import predict, ready
 from thorax.plan.systems import find_system
@@ -189,6 +190,50 @@ def test_algorithms_are_compared_and_what_was_planned_is_written(
     status, _, err = typed(capfd, monkeypatch, *words, "--all-reduce", "star")
     assert status == 2
     assert "halving-doubling" in err
+
+
+def test_a_plan_with_a_constant_that_was_set_says_so_wherever_it_has_a_title(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    picture = tmp_path / "cluster.svg"
+    words = ("plan", "cluster", "--workers", "1,64", "--set", "between.alpha_s=1")
+    _, out, _ = typed(capfd, monkeypatch, *words, "--figure", picture)
+    assert "changed by --set" in " ".join(out.split())
+    assert "changed by --set" in picture.read_text("utf-8")
+    _, out, _ = typed(capfd, monkeypatch, *words, "--json")
+    assert json.loads(out)["title"].endswith("2018, changed by --set")
+
+
+def test_a_file_without_published_figures_is_a_reason_that_is_told(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    words = ("plan", "cluster", "--workers", 64)
+    typed(capfd, monkeypatch, *words, "--write-file", path)
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("node_power_w = 450.0", "node_power_w = 45.0"), "utf-8")
+    _, out, _ = typed(capfd, monkeypatch, *words, "--system", path, "--json")
+    plan = json.loads(out)
+    assert plan["inputs"]["node_power_w"] == 45.0
+    assert "its file holds none" in plan["predictions_left_out"]
+    _, out, _ = typed(capfd, monkeypatch, *words, "--system", path)
+    shown = " ".join(out.split())
+    assert "its file holds none" in shown
+    assert "given: ranks_per_node, " in shown
+    assert "published: " not in shown.partition("Constants")[2]
+
+
+def test_published_figures_of_a_file_are_as_the_file_says(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    own = Path(systems.__file__).parent / "systems" / "intel-caffe.toml"
+    path.write_text(own.read_text("utf-8"), "utf-8")
+    words = ("plan", "cluster", "--workers", 64, "--system")
+    _, out, _ = typed(capfd, monkeypatch, *words, path)
+    assert "Published, as the file says, and modelled: 1 fitted number" in out
+    _, out, _ = typed(capfd, monkeypatch, *words, "intel-caffe")
+    assert "Published and modelled: 1 fitted number" in out
 
 
 def test_published_figures_of_another_plan_are_left_out_and_told(

@@ -6,14 +6,15 @@ OpenVINO 2018 to 2020.4). A value that no source gives is listed as assumed, one
 to a published figure as calibrated.
 """
 
+import difflib
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from thorax.config import Settings, check, file_state, load
+from thorax.config import Settings, check, file_origin, load
 from thorax.errors import UsageError
 from thorax.fpga.formats import EXPONENT_BITS, FORMATS
 
@@ -170,15 +171,15 @@ class Architecture(Settings):
     calibrated: tuple[str, ...] = ()
     """Fields that were fitted to a published figure."""
 
-    @model_validator(mode="after")
-    def _fields_are_known(self) -> "Architecture":
-        for dotted in (*self.assumed, *self.calibrated):
-            part: Any = self
-            for key in dotted.split("."):
-                if not isinstance(part, Settings) or key not in type(part).model_fields:
-                    raise ValueError(f"names of fields in assumed and calibrated, not {dotted!r}")
-                part = getattr(part, key)
-        return self
+    @field_validator("assumed", "calibrated")
+    @classmethod
+    def _fields_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        fields = _field_names(cls)
+        for name in names:
+            if name not in fields:
+                near = difflib.get_close_matches(name, fields, n=1, cutoff=0.0)[0]
+                raise ValueError(f"names of fields, and {name!r} is none; the nearest is {near!r}")
+        return names
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -228,6 +229,17 @@ class Architecture(Settings):
         return -(-(self.c_vector * self.weight_bits + EXPONENT_BITS) // 8) / self.c_vector
 
 
+def _field_names(model: type[Settings]) -> tuple[str, ...]:
+    """Return the fields of a model and of its tables, the latter as `table.field`."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        names.append(name)
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, Settings):
+                names += (f"{name}.{inner}" for inner in _field_names(part))
+    return tuple(names)
+
+
 def list_architectures() -> tuple[str, ...]:
     """Return the names of the architectures that come with Thorax."""
     names = (file.name for file in _FOLDER.iterdir())
@@ -261,16 +273,27 @@ def find_architecture(text: str) -> Architecture:
 
 
 def _read(path: Path) -> Architecture:
-    """Return the architecture of a file; its source says if the file is not as it was written."""
-    architecture, state = load(path, Architecture), file_state(path)
-    if state == "as written":
+    """Return the architecture of a file; its name and source say if it is not as it was written.
+
+    Nothing then says which of its fields are still those of its source, so all that can be
+    assumed are.
+    """
+    architecture, origin = load(path, Architecture), file_origin(path, "thorax fpga search")
+    if not origin.mark:
         return architecture
-    told = {
-        "edited": "was edited since thorax wrote it: source, assumed and calibrated may not hold",
-        "unsigned": "was not written by thorax",
-    }[state]
-    before = f"{architecture.source}; " if architecture.source else ""
-    return architecture.model_copy(update={"source": f"{before}{path.name} {told}"})
+    said = f"; said by the file: {architecture.source}" if architecture.source else ""
+    return architecture.model_copy(
+        update={
+            "name": architecture.name + origin.mark,
+            "source": f"{origin.name}: {origin.meaning}{said}",
+            "assumed": tuple(name for name in Architecture.model_fields if name not in _NAMING),
+            "calibrated": (),
+        }
+    )
+
+
+_NAMING: Final = ("name", "family", "flags", "source", "assumed", "calibrated")
+"""Fields of an architecture that say nothing of what it does."""
 
 
 _VECTORS: Final = re.compile(r"\d+x\d+(x\d+x\d+)?")

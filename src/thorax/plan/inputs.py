@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from thorax.fpga.card import FpgaCard
 from thorax.fpga.card import program as put
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import WorkloadLayer, describe
-from thorax.plan.ranges import require_no_sources
+from thorax.plan.ranges import as_changed, before_changed, require_no_sources
 from thorax.plan.server import CardModel, CpuModel, Place, Server, Step, card_rate
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.energy import PowerResult
@@ -51,7 +52,8 @@ _SEES: Final[Mapping[str, str]] = {
 }
 """What meters measure, by the first word of what `thorax benchmark` says of them, else "other"."""
 
-_CHANGED: Final = ", changed by --set"
+_OVERLAY: Final = re.compile(r", cards modelled on [^ ,]+(?=, changed by --set$|$)")
+"""In the name of a server; where a file's mark follows it stays, as it may be the server's."""
 
 _REPLAYED: Final = re.compile(r"replay: .*? \((.*)\)")
 _MIXED: Final = re.compile(r"(.*) on the CPU, (.*) on cards")
@@ -64,8 +66,13 @@ def read_server(path: Path) -> Server:
         UsageError: as `thorax.config.load`.
     """
     server = load(path, Server)
-    mark, sources = file_origin(path, "thorax plan server", server.sources)
-    return server.model_copy(update={"full_name": server.full_name + mark, "sources": sources})
+    origin = file_origin(path, "thorax plan server")
+    return server.model_copy(
+        update={
+            "full_name": server.full_name + origin.mark,
+            "sources": origin.attribute(server.sources),
+        }
+    )
 
 
 def with_benchmark(server: Server, path: Path) -> Server:
@@ -261,7 +268,8 @@ def with_overlay(
         sources.append("card.steps.others: assumed: layers that stay on the CPU take no time")
     elif others_s:
         sources.append("card.steps.others: as given")
-    return _with(server, card, sources, name)
+    named = f", cards modelled on {architecture.name}"
+    return _with(server, card, sources, name, named)
 
 
 def _offloaded(
@@ -335,15 +343,23 @@ def _whole(
     return tuple(steps_s)
 
 
-def _with(server: Server, card: CardModel, sources: list[str], network: str) -> Server:
-    """Return a server with another card; of a ratio that was published of the old, no rate."""
+def _with(
+    server: Server, card: CardModel, sources: list[str], network: str, named: str = ""
+) -> Server:
+    """Return a server with another card; of a ratio that was published of the old, no rate.
+
+    What is `named` of the card stands behind the server's name.
+    """
     if server.speedup is not None:
         raise UsageError(
             "plan-cpu-rate",
             f"the CPU's rate of {server.name} follows from its own cards; measure it"
             " (--measured), or give --set cpu.images_per_s=N",
         )
-    return _changed(server, sources, ("card.",), card=card, network=_mixed(server, card=network))
+    return _changed(
+        server, sources, ("card.",), card=card, network=_mixed(server, card=network),
+        full_name=before_changed(_OVERLAY.sub("", server.full_name), named),
+    )  # fmt: skip
 
 
 def changed(server: Server, settings: Sequence[str]) -> Server:
@@ -377,9 +393,14 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
         # What was derived from other watts does not follow those that are given.
         replaced.append("cpu.idle_w")
         given.append(f"cpu.idle_w: assumed: stays {idle_w:g} W, although cpu.power_w is given")
-    stale = tuple(f"{key}:" for key in replaced)
+    # What is said of a key is said of its parts too, and of the whole that it is a part of.
+    wholes = [key.rpartition(".")[0] for key in replaced]
+    stale = tuple(
+        f"{key}{end}"
+        for key, end in (*product(replaced, ":."), *product(filter(None, wholes), ":"))
+    )
     others = [source for source in server.sources if not source.startswith(stale)]
-    name = server.full_name.removesuffix(_CHANGED) + _CHANGED
+    name = as_changed(server.full_name)
     return check({**table, "full_name": name, "sources": [*others, *given]}, Server, server.name)
 
 

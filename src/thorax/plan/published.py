@@ -142,9 +142,13 @@ def compare(
         UsageError: as `solve`.
     """
     if not system.models:
-        return (), None
+        return (), (
+            "no published figures stand beside this plan, nor the choices of a model of them: its "
+            "file holds none"
+        )
     solved = ready(system)
-    power = {"node_power_w": solved.node_power_w, "sources": solved.sources}
+    told = ("node_power_w", "sources", "title")
+    power = {field: getattr(solved, field) for field in told}
     if epochs is not None or changed.model_copy(update=power) != solved:
         return (), "published figures are left out: options change what they were compared with"
     rows = tuple(predict(system, system.models[0]))

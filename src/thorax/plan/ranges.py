@@ -25,6 +25,8 @@ MOST_BUCKETS: Final = 10_000
 MOST_UNDER_WAY: Final = 1 << 22
 """Images on their way through a simulated server at once."""
 
+_CHANGED: Final = ", changed by --set"
+
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 """No more than 30 years."""
 Rate = Annotated[float, Field(ge=1e-9, le=1e15)]
@@ -71,6 +73,17 @@ def require_no_sources(keys: Sequence[str]) -> None:
             "--set sources would say where numbers are from that came from elsewhere; a plan says "
             "of what is set that it was: leave it out, or write them in a file",
         )
+
+
+def as_changed(title: str) -> str:
+    """Return a name or title that says, once, that constants were changed by --set."""
+    return title.removesuffix(_CHANGED) + _CHANGED
+
+
+def before_changed(title: str, more: str) -> str:
+    """Return a name or title with more behind it, but before that it was changed by --set."""
+    name = title.removesuffix(_CHANGED)
+    return f"{name}{more}{title.removeprefix(name)}"
 
 
 def require_finite(document: object, what: str) -> None:

@@ -13,7 +13,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from thorax.cluster.collectives import Link
-from thorax.config import Settings, apply, check, file_origin, load
+from thorax.config import (
+    FileOrigin,
+    FileState,
+    Settings,
+    apply,
+    check,
+    file_origin,
+    load,
+)
 from thorax.errors import DataError, UsageError
 from thorax.files.documents import document_digest, parse_json, read_limited
 from thorax.plan.epochs import Curve
@@ -29,6 +37,7 @@ from thorax.plan.ranges import (
     Seconds,
     Share,
     Watts,
+    as_changed,
     require_no_sources,
 )  # fmt: skip
 from thorax.results.cluster import ClusterDiagnosis
@@ -116,6 +125,8 @@ class System(Settings):
     """What `--system` takes."""
     title: str
     """What it is."""
+    machine: str = ""
+    """Whose nodes it runs on, where several systems are of the same ones."""
     reference: str
     """Topology of `images_per_s`."""
     ranks_per_node: Ranks
@@ -209,9 +220,20 @@ def find_system(text: str) -> System:
 
 def _read(path: Path) -> System:
     """Return the system of a file; its title and sources say what the file is."""
-    system = load(path, System)
-    mark, sources = file_origin(path, "thorax plan cluster", system.sources)
-    return system.model_copy(update={"title": system.title + mark, "sources": sources})
+    system, origin = load(path, System), file_origin(path, "thorax plan cluster")
+    published = system.published
+    if origin.mark:
+        published = tuple(
+            row.model_copy(update={"source": f"said by {origin.name}: {row.source}"})
+            for row in published
+        )
+    return system.model_copy(
+        update={
+            "title": system.title + origin.mark,
+            "sources": origin.attribute(system.sources),
+            "published": published,
+        }
+    )
 
 
 def read_doctor(path: Path) -> System:
@@ -262,10 +284,15 @@ def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
     pass_s = step.forward_s + step.backward_s
     apart = len(set(hosts)) > 1
     links = "within, between" if apart else "within"
+    state: FileState = "as written" if diagnosis.sha256 else "unsigned"
+    origin = FileOrigin(name, state, "without a digest, so it may have been edited")
+    measured = (
+        f"images_per_s, forward_share, jitter, {links}: measured: {name}, "
+        f"{diagnosis.topology} at {diagnosis.side} px in {diagnosis.precision}"
+    )
     return {
         "name": name,
-        "title": f"{len(hosts)} ranks as measured by thorax doctor cluster"
-        + ("" if diagnosis.sha256 else f" ({name}, unsigned)"),
+        "title": f"{len(hosts)} ranks as measured by thorax doctor cluster{origin.mark}",
         "reference": diagnosis.topology,
         "images_per_s": 1 / pass_s,
         "forward_share": step.forward_s / pass_s,
@@ -279,14 +306,8 @@ def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
         "images_per_pass": step.images,
         "batch_per_worker": float(diagnosis.images),
         "sources": [
-            f"images_per_s, forward_share, jitter, {links}: measured: {name}, "
-            f"{diagnosis.topology} at {diagnosis.side} px in {diagnosis.precision}",
+            *(origin.attribute([measured]) if origin.mark else (measured,)),
             *(() if apart else (_NO_LINK,)),
-            *(
-                ()
-                if diagnosis.sha256
-                else (f"file: {name}: without a digest, so it may have been edited",)
-            ),
             "images, epochs: assumed",
         ],
     }
@@ -295,7 +316,7 @@ def _measured(diagnosis: ClusterDiagnosis, name: str) -> dict[str, Any]:
 def change(system: System, settings: Sequence[str] = (), **given: object) -> System:
     """Return a system with some fields changed, whose sources then say so; those of None stay.
 
-    Settings, each `key=value` or `table.key=value`, follow the fields.
+    Settings, each `key=value` or `table.key=value`, follow the fields, and its title says so.
 
     Raises:
         UsageError: `config-override`; `config-key` or `config-value` naming the field and what is
@@ -313,6 +334,8 @@ def change(system: System, settings: Sequence[str] = (), **given: object) -> Sys
         *table["sources"],
         *(f"{key}: given, in place of the above" for key in keys),
     ]
+    if settings:
+        table["title"] = as_changed(table["title"])
     return check(table, System, system.name)
 
 

@@ -83,7 +83,8 @@ def _plan(plan: ClusterPlan) -> Table:
 def _nodes_text(plan: ClusterPlan) -> str:
     """Return in a sentence how many workers share a node, and where that is known from."""
     each = plan.inputs.get("ranks_per_node")
-    source = next((text for text in plan.sources if text.startswith("ranks_per_node: ")), "")
+    named = (text for text in reversed(plan.sources) if text.startswith("ranks_per_node: "))
+    source = next(named, "")
     kind = source.removeprefix("ranks_per_node: ")
     return f"Workers a node: {each}{f' ({kind})' if kind else ''}."
 
@@ -123,8 +124,11 @@ def _published(plan: ClusterPlan) -> Table:
     count = len(plan.choices)
     chosen = f", {count} choice{'s' * (count != 1)}" if count else ""
     listed = f" Chosen with all rows known: {'; '.join(plan.choices)}." if plan.choices else ""
+    # A file that Thorax wrote holds no figures.
+    of_file = any(source.startswith("file: ") for source in plan.sources)
+    published = "Published, as the file says," if of_file else "Published"
     return table_of(
-        f"Published and modelled: {numbers}{chosen}, no prediction",
+        f"{published} and modelled: {numbers}{chosen}, no prediction",
         rows,
         {
             "Network": lambda row: row.topology,

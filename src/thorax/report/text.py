@@ -101,16 +101,26 @@ _KINDS: Final = (
 def kinds_text(sources: Iterable[str]) -> str:
     """Return which constants are published, measured, ... assumed: of sources `key: kind: text`.
 
-    A source that gives no kind names none, and "" is of none.
+    A source that gives no kind names none, and "" is of none. Of what is given, a part or all of
+    what a key says, whatever another source says of it no longer holds.
     """
-    keys: dict[str, dict[str, None]] = {}
+    kinds: dict[str, str] = {}
     for source in sources:
-        key, _, rest = source.partition(": ")
+        names, _, rest = source.partition(": ")
         kind = re.split(r"[:;, ]", rest, maxsplit=1)[0]
         if kind in _KINDS:
-            keys.setdefault(kind, {})[key] = None
-    parts = [f"{kind}: {', '.join(keys[kind])}" for kind in _KINDS if kind in keys]
+            for key in names.split(", "):
+                if kind == "given":
+                    kinds = {other: kinds[other] for other in kinds if not _overlap(key, other)}
+                kinds[key] = kind
+    keys = {kind: [key for key in kinds if kinds[key] == kind] for kind in _KINDS}
+    parts = [f"{kind}: {', '.join(found)}" for kind, found in keys.items() if found]
     return f"Constants {'; '.join(parts)}." if parts else ""
+
+
+def _overlap(key: str, other: str) -> bool:
+    """Return whether one key is of the other or of a part of it, as "speedup" of its ratio."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def name_text(name: str, width: int) -> str:
