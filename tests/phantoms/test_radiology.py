@@ -299,3 +299,23 @@ def test_fluid_lies_behind_and_a_hernia_behind_the_heart_in_a_lateral_view() -> 
         (box,) = shot.sheet.boxes
         x, _ = shot.sheet.canvas.unplace(np.array((box.x + box.width / 2, box.y)))
         assert shot.sheet.view.heart()[:, 0].mean() < x < shot.sheet.view.at(0.35)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("finding", ["Pneumonia", "Hernia"])
+def test_a_lesion_of_one_lung_leaves_the_air_of_the_other_in_a_lateral_view(finding: str) -> None:
+    for index in range(8):
+        sheet = expose(14, index, [finding], side=128, style=LATERAL).sheet
+        filled = sheet.fill if sheet.solid is None else sheet.solid
+        assert 0.1 < filled.max() <= 0.5, index
+
+
+def test_the_visceral_pleura_is_one_line_in_a_lateral_view() -> None:
+    for index in range(8):
+        sheet = expose(14, index, ["Pneumothorax"], side=512, style=LATERAL).sheet
+        edge = sheet.edge
+        assert edge is not None
+        # Near the apex, where it turns; farther down it is too steep to count along columns.
+        line = edge > 0.4 * edge.max()
+        line &= sheet.canvas.coordinates()[1] < sheet.view.chest.height(0, 0.2)
+        runs = np.diff(line.astype(np.int8), axis=0, prepend=0) == 1
+        assert runs.sum(axis=0).max() == 1, index

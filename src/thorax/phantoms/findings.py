@@ -253,12 +253,9 @@ def _collapse(sheet: FrontalSheet, lesion: Lesion, site: Site, rng: np.random.Ge
     m = chest.middle
     q = ramp(0, 1, 14)
     if site.zone == UPPER:
-        end = np.array(
-            (
-                float(x_of(side, 0.72 * chest.half_width)),
-                chest.height(side, rng.uniform(0.10, 0.17)),
-            )
-        )
+        # The fissure ends at the wall: no air is left between them.
+        level = chest.height(side, rng.uniform(0.10, 0.17))
+        end = np.array((float(x_of(side, chest.lateral(side, np.array(level)) + 0.004)), level))
         begin = np.array((x, y - 0.015))
     else:
         u = chest.mediastinum + rng.uniform(0.08, 0.12)

@@ -39,7 +39,7 @@ class LateralSheet(Sheet):
     """A sheet over a chest that is seen from the side."""
 
     view: Lateral
-    share = 0.6
+    share = 0.5
 
     def draw(self, lesion: Lesion, rng: np.random.Generator) -> None:
         """Draw the signs of a lesion, and note its boxes."""
@@ -180,7 +180,8 @@ def _atelectasis(sheet: LateralSheet, lesion: Lesion, rng: np.random.Generator) 
         if site.zone == UPPER:
             y = ramp(view.chest.height(site.side, 0.08), view.chest.height(site.side, 0.46), 12)
             front = view.front(y)
-            thick = 0.03 + 0.05 * ramp(0, 1, 12)
+            # A lens: nothing is left where the fissure meets the front wall.
+            thick = 0.075 * np.sin(np.pi * ramp(0, 1, 12)) ** 0.7
             outlines.append(
                 np.concatenate((curve(front - 0.004, y), curve(front + thick, y)[::-1]))
             )
@@ -264,8 +265,10 @@ def _pneumothorax(sheet: LateralSheet, lesion: Lesion, rng: np.random.Generator)
         anchor = np.array((float(view.at(0.15)), view.chest.height(site.side, 0.9)))
         scale = 0.95 - 0.11 * lesion.contrast * rng.uniform(0.5, 1.0)
         inner = anchor + scale * (outline - anchor)
-        front = inner[(inner[:, 0] < anchor[0]) & (inner[:, 1] < view.chest.height(site.side, 0.7))]
-        front = front[np.argsort(front[:, 1])]
+        seen = (inner[:, 0] < anchor[0]) & (inner[:, 1] < view.chest.height(site.side, 0.7))
+        # The outline begins at the apex and runs down in front: its end is behind the apex.
+        behind = seen & (np.arange(len(seen)) > len(seen) / 2)
+        front = np.concatenate((inner[behind], inner[seen & ~behind]))
         sheet.pleura(front, 0.0032, 0.05 + 0.08 * lesion.contrast)
         sheet.box(
             lesion.finding, np.concatenate((front, outline[outline[:, 1] < front[-1, 1]][:12]))

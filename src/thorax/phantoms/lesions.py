@@ -32,7 +32,7 @@ class Sheet(Signs):
 
     soft = SOFT
     share: ClassVar[float] = 1.0
-    """Of the density that a lesion adds: less where more lies over it."""
+    """Of the air that lies along a ray, how much is in the lung of a lesion."""
     x, y = AXIS[None], AXIS[:, None]
 
     def __init__(self, view: View, canvas: Canvas) -> None:
@@ -233,6 +233,7 @@ def focus(
     radius = rng.uniform(0.055, 0.09)
     bulge = bump(sheet, centre, radius, radius * rng.uniform(0.8, 1.25)) * fluff(rng, 0.4)
     field = np.clip((bulge - 0.2) / 0.6, 0, 1) * np.float32(0.45 + 0.5 * lesion.contrast) * where
+    field *= np.float32(sheet.share)
     sheet.cloud(np.asarray(field, np.float32))
     sheet.box_of(lesion.finding, field > 0.2 * field.max())
 
@@ -258,7 +259,7 @@ def patch(
         across = bell(sheet.x[:, columns], spot[0], wide)
         down = bell(sheet.y[rows], spot[1], high) * np.float32(peak)
         np.maximum(part, down * across, out=part)
-    field *= np.clip(fluff(rng, 0.35), 0.3, 1.6) * where
+    field *= np.clip(fluff(rng, 0.35), 0.3, 1.6) * where * np.float32(sheet.share)
     sheet.cloud(np.asarray(field, np.float32))
     sheet.box_of(lesion.finding, field > 0.35 * field.max())
 
@@ -275,7 +276,10 @@ def plate(sheet: Sheet, centre: tuple[float, float], rng: np.random.Generator) -
 def sac(
     sheet: Sheet, lesion: Lesion, centre: tuple[float, float], rng: np.random.Generator
 ) -> None:
-    """Add a rounded sac with a level of air over fluid, and its box."""
+    """Add a rounded sac with a level of air over fluid, and its box.
+
+    Over the heart its gas is dark. In lung only wall and fluid are seen, which take air's place.
+    """
     radius = rng.uniform(0.045, 0.07)
     middle = np.array(centre) - (0.0, radius * 0.7 + 0.005)
     outline = blob(radius, 0.07, rng) * (1.0, 0.9) + middle
@@ -288,7 +292,10 @@ def sac(
     sheet.canvas.fill(pocket, np.column_stack((inner[:, 0], np.minimum(inner[:, 1], level))), 255)
     gas = sheet.canvas.plane(pocket, 0.0024)
     c = np.float32(0.25 + 0.75 * lesion.contrast)
-    sheet.add(c * (np.float32(0.045) * whole - np.float32(0.16) * gas))
+    if sheet.view.overlap == 1:
+        sheet.add(c * (np.float32(0.045) * whole - np.float32(0.16) * gas))
+    else:
+        sheet.block(c * np.float32(sheet.share) * np.maximum(0, whole - gas))
     sheet.box(lesion.finding, outline)
 
 
