@@ -2,8 +2,8 @@
 
     python -m benchmarks.phantom_sheet [--seed 7]
 
-All are of subtlety 0, and each is the one of CHOICE chests that its
-finding changes most: at the size of a tile many would not show it. Writes docs/figures/phantoms.jpg.
+All are of subtlety 0, and each is the one of CHOICE chests that its finding changes most: at the
+size of a tile many would not show it. Writes docs/figures/phantoms.jpg.
 """
 
 import argparse
