@@ -22,6 +22,7 @@ from thorax.files.atomic import write_text
 from thorax.plan.server import PRESETS, find_preset
 from thorax.plan.server_plan import ServerQuestion, plan_server
 from thorax.report.figure import WIDTH, svg
+from thorax.report.picture import write_picture
 from thorax.report.plan_server_plots import (
     add_title_and_legend,
     draw_bars,
@@ -31,7 +32,6 @@ from thorax.report.plan_server_plots import (
     part_handle,
     role_handles,
     spoken,
-    write_picture,
 )
 from thorax.results.plan import ServerPlan
 

@@ -1,8 +1,9 @@
-"""A contact sheet of phantoms for the documents: every finding, healthy chests, lateral views.
+"""A contact sheet of phantoms for the documents: every finding, a healthy chest, lateral views.
 
     python -m benchmarks.phantom_sheet [--seed 7]
 
-Writes docs/figures/phantoms.jpg.
+All are of subtlety 0, and each is the one of CHOICE chests that its finding changes most: at the
+size of a tile many would not show it. Writes docs/figures/phantoms.jpg.
 """
 
 import argparse
@@ -15,23 +16,38 @@ import numpy.typing as npt
 
 from thorax.files.atomic import write_bytes
 from thorax.labels import NIH14, plain_name
-from thorax.phantoms.dataset import Style, draw
+from thorax.phantoms.dataset import Style, draw, expose
 
 SHEET: Final = Path(__file__).resolve().parents[1] / "docs/figures/phantoms.jpg"
-SIDE: Final = 216
-ACROSS: Final = 6
-STYLE: Final = Style(subtlety=(0.1, 0.1))
-LATERAL: Final = Style("lateral", (0.1, 0.1))
+SIDE: Final = 320
+ACROSS: Final = 4
+CAPTION: Final = 26
+STYLE: Final = Style(subtlety=(0, 0))
+LATERAL: Final = Style("lateral", (0, 0))
+CHOICE: Final = 24
+FROM_THE_SIDE: Final = ("Effusion", "Mass", "Pneumonia", "Hernia")
+
+
+def clearest(seed: int, findings: list[str], style: Style) -> int:
+    """Return the index of the chest whose density findings change most; 0 of none."""
+    changes = [
+        np.abs(
+            expose(seed, index, findings, side=128, style=style).density
+            - expose(seed, index, [], side=128, style=style).density
+        ).sum()
+        for index in range(CHOICE)
+    ]
+    return int(np.argmax(changes))
 
 
 def tile(seed: int, index: int, findings: list[str], style: Style) -> npt.NDArray[np.uint8]:
-    """Return uint8 [S + 18, S]: a phantom above its name."""
+    """Return uint8 [S + CAPTION, S]: a phantom above its name."""
     phantom = draw(seed, index, side=2 * SIDE, findings=findings, style=style)
     small = cv2.resize(phantom.pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     name = ", ".join(map(plain_name, findings)) or "no finding"
-    label = np.full((18, SIDE), 255, np.uint8)
+    label = np.full((CAPTION, SIDE), 255, np.uint8)
     text = f"{name}, lateral" if style is LATERAL else name
-    cv2.putText(label, text, (3, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 0, 1, cv2.LINE_AA)
+    cv2.putText(label, text, (4, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.58, 0, 1, cv2.LINE_AA)
     return np.vstack((small, label)).astype(np.uint8)
 
 
@@ -41,8 +57,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     seed = parser.parse_args().seed
     shown = [([name], STYLE) for name in NIH14.findings] + [([], STYLE)]
-    shown += [([], LATERAL), (["Effusion"], LATERAL), (["Mass"], LATERAL)]
-    tiles = [tile(seed, 3 * i, *one) for i, one in enumerate(shown)]
+    shown += [([], LATERAL), *(([name], LATERAL) for name in FROM_THE_SIDE)]
+    tiles = [tile(seed, clearest(seed, *one), *one) for one in shown]
     rows = [np.hstack(tiles[i : i + ACROSS]) for i in range(0, len(tiles), ACROSS)]
     _, data = cv2.imencode(".jpg", np.vstack(rows), [cv2.IMWRITE_JPEG_QUALITY, 82])
     write_bytes(SHEET, data.tobytes())

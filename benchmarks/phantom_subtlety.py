@@ -10,10 +10,12 @@ result and docs/figures/phantom_subtlety.svg.
 
 import argparse
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.nih_main_job import thorax
@@ -22,28 +24,22 @@ from thorax import artifact
 from thorax.cli import demonstration
 from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
-from thorax.labels import NIH14
+from thorax.labels import NIH14, plain_name
 from thorax.metrics import bootstrap_auroc
 from thorax.phantoms.dataset import Style, draw
 from thorax.phantoms.sampling import SUBTLETY
-from thorax.report.figure import write_figure
+from thorax.report.figure import ON_WHITE, WIDTH, note, write_figure
+from thorax.report.series import COLOURS, INK
 
 FIGURE: Final = Path(__file__).resolve().parents[1] / "docs/figures/phantom_subtlety.svg"
 LEVELS: Final = tuple(round(0.1 * step, 1) for step in range(11))
 SEED: Final = 97
 """Of the phantoms that are asked; the network has seen those of seed 0."""
-STYLE: Final[dict[str, Any]] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "thorax",
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-}
+STYLE: Final[dict[Any, Any]] = {**ON_WHITE, "axes.grid": True}
+_BETWEEN: Final = 0.02
+"""AUROC that names beside the lines are apart at least."""
 
-DRAWN: Final = {"block_deviations": ("#d55e00", "--"), "statistics": ("#009e73", ":")}
+DRAWN: Final = {"block_deviations": (COLOURS[2], "--"), "statistics": (COLOURS[3], ":")}
 """Baselines of the figure, with colour and dashes."""
 
 
@@ -71,27 +67,52 @@ def asked(engine: Engine, level: float, images: int) -> dict[str, Any]:
 
 def figure(rows: list[dict[str, Any]], models: Sequence[Mapping[str, Any]]) -> Figure:
     """Return mean AUROC against subtlety, every finding's behind it, and baselines as levels."""
-    drawn = Figure(figsize=(6.4, 3.9), layout="constrained")
+    drawn = Figure(figsize=(WIDTH, 5.4), layout="constrained")
     axes = drawn.subplots()
     x = [row["subtlety"] for row in rows]
     for name in NIH14.findings:
-        axes.plot(x, [row["auroc"][name] for row in rows], color="#b0b0b0", lw=0.8)
-    axes.plot([], [], color="#b0b0b0", lw=0.8, label="each finding")
-    axes.fill_between(x, [r["low"] for r in rows], [r["high"] for r in rows], alpha=0.25)
-    axes.plot(x, [row["mean_auroc"] for row in rows], "o-", color="#0072b2", label="mean of 14")
+        axes.plot(x, [row["auroc"][name] for row in rows], color=INK, lw=0.8)
+    axes.plot([], [], color=INK, lw=0.8, label="each finding")
+    lows, highs = [row["low"] for row in rows], [row["high"] for row in rows]
+    axes.fill_between(x, lows, highs, color=COLOURS[0], alpha=0.25, lw=0)
+    axes.plot(x, [row["mean_auroc"] for row in rows], "o-", color=COLOURS[0], label="mean of 14")
     for model in models:
         if model["name"] in DRAWN:
             colour, dash = DRAWN[model["name"]]
             level, name = model["mean_auroc"]["value"], model["what"]
             axes.axhline(level, color=colour, ls=dash, lw=1.2, label=f"{name}, usual phantoms")
-    axes.axvspan(*SUBTLETY, color="#000000", alpha=0.05, label="usual range")
+    axes.axvspan(*SUBTLETY, color=INK, alpha=0.1, lw=0, label="usual range")
     axes.set(
-        xlabel="subtlety (0 plain, 1 faintest)",
-        ylabel="AUROC (0.5 = chance)",
+        xlabel="Subtlety, 0 plain to 1 faintest",
+        ylabel="AUROC, 0.5 is chance",
+        xlim=(min(x), max(x)),
         ylim=(0.45, 1.01),
     )
-    axes.legend(loc="lower left", fontsize=7.5)
+    name_lines(axes, rows[-1])
+    drawn.legend(loc="outside lower center", ncols=2)
     return drawn
+
+
+def name_lines(axes: Axes, last: Mapping[str, Any]) -> None:
+    """Write the name of each finding beside the end of its line, with room between the names."""
+    ends = {plain_name(name): last["auroc"][name] for name in NIH14.findings}
+    ends["mean of 14"] = last["mean_auroc"]
+    names = sorted(ends, key=ends.__getitem__)
+    places = [ends[name] for name in names]
+    for _ in range(200):
+        for low, high in pairwise(range(len(places))):
+            lack = _BETWEEN - (places[high] - places[low])
+            if lack > 0:
+                places[low] -= lack / 2
+                places[high] += lack / 2
+    at = last["subtlety"]
+    for name, place in zip(names, places, strict=True):
+        weight = "bold" if name == "mean of 14" else "normal"
+        axes.plot([at, at + 0.02], [ends[name], place], color=INK, lw=0.6, clip_on=False)
+        note(
+            axes, f"{name} {ends[name]:.2f}", (at + 0.025, place), (0, 0), va="center",
+            fontsize=8, weight=weight, annotation_clip=False,
+        )  # fmt: skip
 
 
 def main() -> None:

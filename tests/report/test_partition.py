@@ -16,6 +16,7 @@ from thorax.errors import UsageError
 from thorax.fpga.card import list_cards
 from thorax.report.partition import partition_tables
 from thorax.report.partition_drawing import _lanes, draw, write_drawing
+from thorax.report.picture import DARK, PAPER, SCHEME, SOFT
 from thorax.report.text import bytes_text
 from thorax.results.partition import PartitionResult
 
@@ -136,10 +137,11 @@ def test_bytes_beside_modelled_times_are_told_apart_from_those_of_the_link(
 
 def test_a_drawing_follows_light_and_dark_and_fetches_nothing(told: PartitionResult) -> None:
     text = draw(told)
-    assert "prefers-color-scheme: dark" in text
+    assert "prefers-color-scheme:dark" in text
     assert not re.search(r"href|@import|<script|url\((?!#)", text)
-    coloured = set(re.findall(r'fill="(#[0-9a-f]{6})"', text))
-    assert coloured == {"#0072b2", "#d55e00"}
+    coloured = set(re.findall(r' fill="(#[0-9a-f]{6})"', text))
+    assert coloured == {"#0072b2", "#d55e00", DARK, SOFT, PAPER}
+    assert coloured <= SCHEME.keys()
 
 
 def test_one_device_is_one_box_without_times() -> None:

@@ -325,7 +325,8 @@ def partition(
     from thorax.fpga.card import list_cards
     from thorax.ir.open import open_model
     from thorax.report.partition import TOP, partition_tables
-    from thorax.report.partition_drawing import require_svg, write_drawing
+    from thorax.report.partition_drawing import write_drawing
+    from thorax.report.picture import require_svg
 
     if svg is not None:
         require_svg(svg)

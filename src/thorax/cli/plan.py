@@ -155,7 +155,8 @@ def server(
         plan = plan_server(planned, question, ticker.advance)
     require_finite(plan.document(), planned.name)
     if files.figure is not None or files.curve is not None:
-        from thorax.report.plan_server_plots import latency_plot, server_plot, write_picture
+        from thorax.report.picture import write_picture
+        from thorax.report.plan_server_plots import latency_plot, server_plot
 
         if files.figure is not None:
             write_picture(server_plot(plan), files.figure)
@@ -424,8 +425,8 @@ def _draw_cluster(
 ) -> None:
     """Draw a plan, beside those of other networks where they are of one family."""
     from thorax.plan.cluster_plan import plan_cluster
+    from thorax.report.picture import write_picture
     from thorax.report.plan_cluster_plots import FAMILY, cluster_plot
-    from thorax.report.plan_server_plots import write_picture
 
     family = FAMILY if question.topology in FAMILY else (question.topology,)
     plans = [
@@ -445,7 +446,7 @@ def _require_files(
     """Refuse a file that cannot be written, or that is named twice, before anything is computed."""
     from thorax.files.atomic import require_place
     from thorax.files.outputs import require_apart, writing
-    from thorax.report.partition_drawing import require_svg
+    from thorax.report.picture import require_svg
 
     for path in filter(None, pictures):
         require_svg(path)

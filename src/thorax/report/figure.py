@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from thorax.files.atomic import write_bytes
+from thorax.report.picture import DARK, PAPER, picture
 from thorax.report.series import COLOURS, INK, PRECISIONS, Series
 
 WIDTH: Final = 9.4
@@ -48,12 +49,10 @@ STYLE: Final[dict[Any, Any]] = {
 }
 
 
-DARK: Final = "#333333"
-
 ON_WHITE: Final[dict[Any, Any]] = {
     **STYLE,
     **{key: DARK for key, colour in STYLE.items() if colour == INK and key != "hatch.color"},
-    "figure.facecolor": "white",
+    "figure.facecolor": PAPER,
 }
 """The plots of the page stand on any colour, a picture of its own on white."""
 
@@ -106,13 +105,17 @@ def note(
 
 
 def write_figure(draw: Callable[[], Figure], path: Path, style: Mapping[Any, Any]) -> None:
-    """Write a figure as .svg or .png; the same figure gives the same bytes."""
+    """Write a figure as .png or as .svg that follows the reader's light and dark.
+
+    The same figure gives the same bytes.
+    """
     kind = path.suffix[1:].lower()
     content = io.BytesIO()
     with mpl.rc_context(dict(style)):
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         draw().savefig(content, format=kind, dpi=160, metadata=metadata)
-    write_bytes(path, content.getvalue())
+    data = content.getvalue()
+    write_bytes(path, picture(_bare(data.decode())).encode() if kind == "svg" else data)
 
 
 def svg(name: str, spoken: str, draw: Callable[[], Figure]) -> str:
@@ -120,9 +123,7 @@ def svg(name: str, spoken: str, draw: Callable[[], Figure]) -> str:
     text = io.StringIO()
     with mpl.rc_context(STYLE):
         draw().savefig(text, format="svg", metadata={"Date": None})
-    drawn = text.getvalue()
-    drawn = drawn[drawn.index("<svg") :]
-    drawn = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", drawn, flags=re.DOTALL)
+    drawn = _bare(text.getvalue())
     # Several plots share a page, where an id must be unique.
     drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", drawn)
     drawn = drawn.replace(INK, "currentColor")
@@ -130,3 +131,9 @@ def svg(name: str, spoken: str, draw: Callable[[], Figure]) -> str:
         drawn = drawn.replace(colour, f"var(--s{number}, {colour})")
     label = html.escape(spoken, quote=True)
     return drawn.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
+
+
+def _bare(drawn: str) -> str:
+    """Return the `<svg>` element of a file of matplotlib without what tells of its making."""
+    element = drawn[drawn.index("<svg") :]
+    return re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", element, flags=re.DOTALL)

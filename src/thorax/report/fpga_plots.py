@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from thorax.report.figure import DARK, ON_WHITE, note, write_figure
+from thorax.report.figure import ON_WHITE, note, write_figure
 from thorax.report.fpga import sides_text
+from thorax.report.picture import DARK, PAPER
 from thorax.report.series import COLOURS
 from thorax.results.fpga import PrecisionLadder, VariantOverlay, VariantResult
 from thorax.results.shared import Interval
@@ -100,7 +101,7 @@ def _mark(axes: Axes, variant: VariantResult, x: float) -> None:
         _auroc(auroc),
         _MARKS[variant.weights],
         ms=7,
-        color=colour if variant.pareto else "white",
+        color=colour if variant.pareto else PAPER,
         markeredgecolor=colour,
         markeredgewidth=1.5,
         zorder=3,
@@ -114,7 +115,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
         axes.plot([], [], linestyle="none", ms=7, markeredgewidth=1.5, label=name, **style)
 
     entry("on the Pareto front", marker="o", color=_FRONT)
-    entry("beaten in both", marker="o", color="white", markeredgecolor=_BEHIND)
-    entry("ternary filters", marker="^", color="white", markeredgecolor=DARK)
-    entry("binary filters", marker="s", color="white", markeredgecolor=DARK)
+    entry("beaten in both", marker="o", color=PAPER, markeredgecolor=_BEHIND)
+    entry("ternary filters", marker="^", color=PAPER, markeredgecolor=DARK)
+    entry("binary filters", marker="s", color=PAPER, markeredgecolor=DARK)
     figure.legend(loc="outside upper center", ncols=4)

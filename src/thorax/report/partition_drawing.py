@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from thorax.errors import UsageError
 from thorax.files.atomic import write_text
 from thorax.report.modelled import MODELLED
 from thorax.report.partition import BYTES, crossed_text, types_text
+from thorax.report.picture import DARK, PAPER, SOFT, picture, require_svg
 from thorax.report.series import COLOURS, INK
 from thorax.report.text import bytes_text
 from thorax.results.partition import PartitionResult, SubgraphSummary
@@ -37,20 +37,18 @@ _WRAP: Final = 92
 """Characters of a line of the small print."""
 
 _STYLE: Final = """
-:root { --paper: #ffffff; --ink: #1b2027; --soft: #5b6470; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14181d; --ink: #e6e9ed; --soft: #a3acb8; }
-}
 svg { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; font-size: 13px; }
-.paper { fill: var(--paper); }
-text { fill: var(--ink); font-variant-numeric: tabular-nums; }
+text { font-variant-numeric: tabular-nums; }
 .title { font-size: 17px; font-weight: 600; }
 .name { font-size: 15px; font-weight: 600; }
-.soft { fill: var(--soft); font-size: 12px; }
-.halo { stroke: var(--paper); stroke-width: 4px; paint-order: stroke; }
-.edge { fill: none; stroke: var(--soft); stroke-width: 1.5px; }
-.tip { fill: var(--soft); }
+.soft { font-size: 12px; }
+.halo { stroke-width: 4px; paint-order: stroke; }
 """
+
+_INK: Final = f'fill="{DARK}"'
+_SMALL: Final = f'class="soft" fill="{SOFT}"'
+_OVER: Final = f'class="soft halo" fill="{SOFT}" stroke="{PAPER}"'
+_EDGE: Final = f'class="edge" fill="none" stroke="{SOFT}" stroke-width="1.5"'
 
 
 def write_drawing(result: PartitionResult, path: Path) -> None:
@@ -65,23 +63,8 @@ def write_drawing(result: PartitionResult, path: Path) -> None:
     write_text(path, draw(result))
 
 
-def require_svg(path: Path) -> None:
-    """Refuse a file that no drawing can be written to.
-
-    Raises:
-        UsageError: as `write_drawing`.
-    """
-    if path.suffix.lower() != ".svg":
-        raise UsageError("plot-format", f"{str(path)!r} is no name of a drawing; end it in .svg")
-    if path.is_dir():
-        raise UsageError(
-            "output-unwritable",
-            f"{str(path)!r} is a folder; name the drawing, e.g. {path / 'partition.svg'}",
-        )
-
-
 def draw(result: PartitionResult) -> str:
-    """Return subgraphs from top to bottom as SVG; it follows the reader's light or dark.
+    """Return subgraphs from top to bottom as an SVG that follows the reader's light or dark.
 
     A box is a subgraph, in the colour of its device, with layers and modelled time; an arrow is
     what crosses, with its bytes. Arrows that pass other subgraphs by run on the right.
@@ -100,18 +83,16 @@ def draw(result: PartitionResult) -> str:
     parts += [_down(edge, wide) for edge in edges if edge not in beside]
     parts += [_past(edge, lane, wide) for edge, lane in zip(beside, lanes, strict=True)]
     parts += [
-        f'<text class="soft" x="{_LEFT}" y="{below + 18 * index}">{html.escape(line)}</text>'
+        f'<text {_SMALL} x="{_LEFT}" y="{below + 18 * index}">{html.escape(line)}</text>'
         for index, line in enumerate(small_print)
     ]
     spoken = html.escape(f"{_title(result)}. {crossed_text(result)}", quote=True)
-    return (
+    return picture(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img" aria-label="{spoken}">\n<style>{_STYLE}</style>\n'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
-        'markerHeight="8" orient="auto"><path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>\n'
-        f'<rect class="paper" width="{width}" height="{height}"/>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
+        'markerHeight="8" orient="auto">'
+        f'<path fill="{SOFT}" d="M0 0L8 4L0 8z"/></marker></defs>\n' + "\n".join(parts) + "\n</svg>"
     )
 
 
@@ -153,8 +134,8 @@ def _title(result: PartitionResult) -> str:
 
 def _heading(result: PartitionResult) -> str:
     parts = [
-        f'<text class="title" x="{_LEFT}" y="34">{html.escape(_title(result))}</text>',
-        f'<text class="soft" x="{_LEFT}" y="56">{html.escape(crossed_text(result))}</text>',
+        f'<text class="title" {_INK} x="{_LEFT}" y="34">{html.escape(_title(result))}</text>',
+        f'<text {_SMALL} x="{_LEFT}" y="56">{html.escape(crossed_text(result))}</text>',
     ]
     x = _LEFT
     for device in dict.fromkeys(subgraph.device for subgraph in result.subgraphs):
@@ -165,7 +146,7 @@ def _heading(result: PartitionResult) -> str:
             text += f", {sum(times_s) * 1e3:.2f} ms modelled"
         parts.append(
             f'<rect x="{x}" y="74" width="13" height="13" rx="3" fill="{_colour(device)}"/>'
-            f'<text x="{x + 20}" y="85">{html.escape(text)}</text>'
+            f'<text {_INK} x="{x + 20}" y="85">{html.escape(text)}</text>'
         )
         x += 48 + 7 * len(text)
     return "\n".join(parts)
@@ -195,11 +176,11 @@ def _box(subgraph: SubgraphSummary, index: int, wide: int) -> str:
         f'fill-opacity=".13" stroke="{colour}" stroke-width="1.5"/>'
         f'<rect x="{_LEFT + 7}" y="{y + 11}" width="5" height="{_HEIGHT - 22}" rx="2.5" '
         f'fill="{colour}"/>'
-        f'<text class="name" x="{_LEFT + 22}" y="{y + 25}">{subgraph.number}: '
+        f'<text class="name" {_INK} x="{_LEFT + 22}" y="{y + 25}">{subgraph.number}: '
         f"{html.escape(subgraph.device)}</text>"
-        f'<text x="{_LEFT + wide - 14}" y="{y + 25}" text-anchor="end">{time}</text>'
-        f'<text x="{_LEFT + 22}" y="{y + 48}">{html.escape(lines[0])}</text>'
-        f'<text class="soft" x="{_LEFT + 22}" y="{y + 69}">{html.escape(lines[1])}</text></g>'
+        f'<text {_INK} x="{_LEFT + wide - 14}" y="{y + 25}" text-anchor="end">{time}</text>'
+        f'<text {_INK} x="{_LEFT + 22}" y="{y + 48}">{html.escape(lines[0])}</text>'
+        f'<text {_SMALL} x="{_LEFT + 22}" y="{y + 69}">{html.escape(lines[1])}</text></g>'
     )
 
 
@@ -210,8 +191,8 @@ def _load(edge: _Edge) -> str:
 def _down(edge: _Edge, wide: int) -> str:
     x, y = _LEFT + wide // 2, _y(edge[0]) + _HEIGHT
     return (
-        f'<path class="edge" d="M{x} {y}V{y + _GAP - 2}" marker-end="url(#tip)"/>'
-        f'<text class="soft" x="{x + 10}" y="{y + _GAP // 2 + 4}">{_load(edge)}</text>'
+        f'<path {_EDGE} d="M{x} {y}V{y + _GAP - 2}" marker-end="url(#tip)"/>'
+        f'<text {_SMALL} x="{x + 10}" y="{y + _GAP // 2 + 4}">{_load(edge)}</text>'
     )
 
 
@@ -225,9 +206,9 @@ def _past(edge: _Edge, lane: int, wide: int) -> str:
     middle = (begin + end) // 2
     step = 14 if end > begin else -14
     return (
-        f'<path class="edge" d="M{right} {begin}H{x - 14}Q{x} {begin} {x} {begin + step}'
+        f'<path {_EDGE} d="M{right} {begin}H{x - 14}Q{x} {begin} {x} {begin + step}'
         f'V{end - step}Q{x} {end} {x - 14} {end}H{right + 2}" marker-end="url(#tip)"/>'
-        f'<text class="soft halo" x="{x + 8}" y="{middle}">{_load(edge)}</text>'
+        f'<text {_OVER} x="{x + 8}" y="{middle}">{_load(edge)}</text>'
     )
 
 

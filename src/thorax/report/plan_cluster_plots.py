@@ -40,7 +40,7 @@ _Figure: TypeAlias = Callable[[ClusterRow | PublishedPoint], float | None]
 
 _COSTS: Final[Mapping[str, _Figure]] = {
     "Energy, kWh": lambda run: run.energy_kwh,
-    "Cost": lambda run: run.cost if isinstance(run, ClusterRow) else None,
+    "Cost, currency of the price": lambda run: run.cost if isinstance(run, ClusterRow) else None,
 }
 """Figures of a run, where they are known, by the names of their axes."""
 

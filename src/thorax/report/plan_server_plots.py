@@ -1,8 +1,6 @@
 """Pictures of server plans, legible in light and in dark; "modelled" stands on each."""
 
-import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from matplotlib.axes import Axes
@@ -11,22 +9,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from thorax.files.atomic import write_text
 from thorax.report.figure import WIDTH, note, svg
 from thorax.report.modelled import MODELLED
-from thorax.report.partition_drawing import require_svg
 from thorax.report.parts import COMPUTED, Section
 from thorax.report.plan_server import QUANTILES, server_tables, within_text
 from thorax.report.series import COLOURS, INK
 from thorax.report.text import rate_text
 from thorax.results.plan import CpuRole, CurvePoint, ServerPlan, ServerRow
-
-_INKS: Final = (
-    "<style>svg{color:#3d3d3d;background:#fff}"
-    "@media(prefers-color-scheme:dark){svg{color:#d0d0d0;background:#16181c;"
-    "--s0:#56a8e8;--s1:#e29ac4;--s2:#f08a3c;--s3:#2fc08f;--s4:#f0b93a;--s5:#8ecdf5}}</style>"
-)
-"""Of a picture that stands alone; within the report, the page's own inks hold."""
 
 _NAMES: Final = {
     CpuRole.ADDITIVE: "additive: CPU computes too",
@@ -35,17 +24,6 @@ _NAMES: Final = {
 _COLOUR: Final = {CpuRole.ADDITIVE: COLOURS[0], CpuRole.OFFLOAD: COLOURS[2]}
 _MARK: Final = {CpuRole.ADDITIVE: "o", CpuRole.OFFLOAD: "s"}
 _PALE: Final = 0.35
-
-
-def write_picture(drawn: str, path: Path) -> None:
-    """Write a drawn `<svg>` as a file of its own, whose colours follow the reader's.
-
-    Raises:
-        UsageError: `plot-format` for a name that does not end in `.svg`.
-    """
-    require_svg(path)
-    alone = re.sub(r"(<svg [^>]*>)", rf"\1{_INKS}", drawn, count=1)
-    write_text(path, f'<?xml version="1.0" encoding="utf-8"?>\n{alone}\n')
 
 
 def server_plot(plan: ServerPlan, *, number: int = 0) -> str:

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from thorax.errors import UsageError
-from thorax.files.atomic import write_text
 from thorax.report.figure import STYLE, WIDTH, note, svg, write_figure
 from thorax.report.parts import Section
+from thorax.report.picture import write_picture
 from thorax.report.series import COLOURS, INK
 from thorax.report.table import Table, table_of
 from thorax.report.text import name_text, rate_text, three_figures
@@ -26,11 +26,6 @@ _FUSED: Final = 66
 _MARKS: Final = "osD^vP"
 _LARGEST: Final = 260.0
 """Area of the mark of the layer that takes longest, points squared."""
-
-_SHADES: Final = (
-    "<style>:root{color:#444;background:transparent}"
-    "@media (prefers-color-scheme:dark){:root{color:#ccc}}</style>"
-)
 
 
 def analyze_tables(result: AnalyzeResult, *, top: int | None = TOP) -> list[Table]:
@@ -219,9 +214,7 @@ def write_plot(result: AnalyzeResult, path: Path) -> None:
     require_plot_format(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == ".svg":
-        drawn = roofline_plot(result)
-        begin = drawn.index(">") + 1
-        write_text(path, drawn[:begin] + _SHADES + drawn[begin:] + "\n")
+        write_picture(roofline_plot(result), path)
         return
     write_figure(lambda: _figure(result), path, STYLE)
 

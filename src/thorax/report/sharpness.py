@@ -30,6 +30,9 @@ from thorax.results.landscape import (
     SharpnessResult,
 )
 
+_WHITE: Final = "#fefefe"
+"""On a landscape, whose colours are the same in the dark, unlike those of paper."""
+
 _PICTURES: Final = (".png", ".svg")
 _LEVELS: Final = 12
 """Contours of a landscape."""
@@ -283,15 +286,15 @@ def _planes(result: SharpnessResult) -> Figure:
         norm = LogNorm(levels[0], levels[-1])
         # Columns are along x: the second direction.
         filled = axes.contourf(at, at, shown, levels=levels, norm=norm, cmap="cividis")
-        lines = axes.contour(at, at, shown, levels=levels[1:-1:2], colors="white", linewidths=0.7)
+        lines = axes.contour(at, at, shown, levels=levels[1:-1:2], colors=_WHITE, linewidths=0.7)
         for text in axes.clabel(lines, fmt=lambda value: f"{value:.3g}", fontsize=7):
             text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
-        axes.plot(0, 0, "*", color="white", mec="black", ms=11)
+        axes.plot(0, 0, "*", color=_WHITE, mec="black", ms=11)
         ticks = (-1, -0.5, 0, 0.5, 1)
-        axes.set(xlabel="second direction, filter lengths", xticks=ticks, yticks=ticks)
+        axes.set(xlabel="Second direction, filter lengths", xticks=ticks, yticks=ticks)
         axes.set_aspect("equal")
         axes.set_title(f"{name} (star)", loc="left")
-    panels[0].set_ylabel("first direction, filter lengths")
+    panels[0].set_ylabel("First direction, filter lengths")
     bar = figure.colorbar(filled, ax=list(panels), label="Training loss, nats", shrink=0.9)
     bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     bar.ax.yaxis.set_major_formatter("{x:g}")
