@@ -15,10 +15,10 @@ The register has a table for each document, and in it lists by kind:
     then           ["what of", "words", ...]      of decisions: measured on their day, no file
     specification, example, goal, assumed      the words alone
 
-Words are found wherever they stand, whatever the line ends between them, and bind the figures in
-them; words with `{}` bind those alone. What is in code without a unit, in links, in comments and
-between `<!-- name -->` and `<!-- end of name -->`, which docs/generate.py writes, states no figure
-here. What states one, decision 14 lists.
+Words stand in one place, whatever the line ends between them, and bind the figures in them; words
+with `{}` bind those alone. What is in code without a unit, in links, in comments and between
+`<!-- name -->` and `<!-- end of name -->`, which docs/generate.py writes, states no figure here.
+What states one, decision 14 lists.
 """
 
 import ast
@@ -62,12 +62,13 @@ _NAMES: Final = (
     r"|Linux|ONNX|Training|release|releases|version|versions|Core|Trainer|sections?|Sections?"
     r"|p\.|Gen\d|JPEG|IR|BT|Apache|apache"
 )
+_BLOCK: Final = r"^<!-- (?P<block>[\w ]+) -->$.*?^<!-- end of (?P=block) -->$"
+"""What docs/generate.py writes."""
 _MASKED: Final = re.compile(
-    r"^<!-- (?P<block>[\w ]+) -->$.*?^<!-- end of (?P=block) -->$"  # written by docs/generate.py
-    r"|<!--.*?-->"
+    rf"{_BLOCK}|<!--.*?-->"
     r"|^```.*?^```$"
     r"|(?<=\n\n) {4,}\S[^\n]*(?:\n(?: {4}[^\n]*)?)*"  # indented code
-    rf"|`(?![^`\n]*{_NUMBER} ?(?:{_UNITS}))[^`\n]+`"
+    r"|`(?P<code>[^`\n]+(?:\n[^`\n]+)?)`"
     r"|(?<=\])\([^)\s]*\)"  # where a link leads
     r"|https?://\S+"
     r"|\b\d{4}\.\d{5}\b"  # a paper at arXiv
@@ -76,6 +77,8 @@ _MASKED: Final = re.compile(
     rf"|\b(?:{_NAMES})[ -]v?\d++(?:\.\d++)*+(?![ -]?(?:{_UNITS}))",
     re.MULTILINE | re.DOTALL,
 )
+_WITH_UNIT: Final = re.compile(rf"(?<![\w.]){_NUMBER} ?(?:{_UNITS})")
+_BLOCKS: Final = re.compile(_BLOCK, re.MULTILINE | re.DOTALL)
 _FIGURE: Final = re.compile(
     rf"(?<![\w.^/])(?<![A-Za-z]-)(?P<number>{_NUMBER})(?![\w^]|-(?!fold|times)[A-Za-z])"
     rf"(?P<after>[ -]?(?:{_UNITS}))?"
@@ -129,7 +132,7 @@ def figures(text: str) -> list[Figure]:
     a part of a number (`7 of 19`), or begins the cell of a table. So has an integer of three digits
     or more that is no year, size, name or place on an axis (`at 512`), and a ratio in words.
     """
-    masked = _MASKED.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    masked = _MASKED.sub(_masked, text)
     spans = {match.span() for match in _IN_WORDS.finditer(masked)}
     numbers = {match.start(): match.end("number") for match in _BARE.finditer(masked)}
     for match in _FIGURE.finditer(masked):
@@ -147,6 +150,15 @@ def figures(text: str) -> list[Figure]:
         Figure(begin, end, text.count("\n", 0, begin) + 1, _shown(masked, begin, end))
         for begin, end in sorted(spans)
     ]
+
+
+def _masked(match: re.Match[str]) -> str:
+    code = match["code"]
+    return match[0] if code and _WITH_UNIT.search(code) else _blank(match)
+
+
+def _blank(match: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", match[0])
 
 
 def _shown(text: str, begin: int, end: int) -> str:
@@ -261,6 +273,7 @@ class Register:
         """Return a line for each figure that is not bound or not what its source says."""
         bound: list[tuple[int, int]] = []
         lines = []
+        by_people = _BLOCKS.sub(_blank, text)
         for entry in self.entries(document):
             try:
                 faults = self._faults(entry)
@@ -269,9 +282,11 @@ class Register:
                 lines.append(f"{document}: {entry.words!r}: {error}: bind it anew or drop it")
                 continue
             lines += [f"{document}: {fault}" for fault in faults]
-            matches = list(entry.pattern().finditer(text))
+            matches = list(entry.pattern().finditer(by_people))
             if not matches:
                 lines.append(f"{document}: {entry.words!r} does not stand there: mend the register")
+            elif len(matches) > 1:
+                lines.append(f"{document}: {entry.words!r} stands there twice: add words around it")
             for match in matches:
                 bound += _bound(entry, match)
                 line = text.count("\n", 0, match.start()) + 1
@@ -298,7 +313,7 @@ class Register:
             except UNBOUND:
                 continue  # `complaints` names it
             if len(values) == entry.words.count("{}") > 0:
-                text = entry.pattern().sub(lambda match, v=values: _replaced(match, v), text)  # type: ignore[misc]
+                text = _rewritten(entry, values, text)
         return text
 
 
@@ -307,6 +322,18 @@ def _bound(entry: Entry, match: re.Match[str]) -> list[tuple[int, int]]:
     if entry.kind in COMPUTED and entry.sources:
         return [match.span(group) for group in range(1, len(match.groups()) + 1)]
     return [match.span()]
+
+
+def _rewritten(entry: Entry, values: Sequence[str], text: str) -> str:
+    """Return a text with the figures of an entry, but for blocks, which are written whole."""
+    blocks = [match.span() for match in _BLOCKS.finditer(text)]
+
+    def replaced(match: re.Match[str]) -> str:
+        if any(begin <= match.start() < end for begin, end in blocks):
+            return match[0]
+        return _replaced(match, values)
+
+    return entry.pattern().sub(replaced, text)
 
 
 def _replaced(match: re.Match[str], values: Sequence[str]) -> str:

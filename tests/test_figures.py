@@ -102,6 +102,11 @@ def test_a_claim_is_a_figure_however_it_is_written() -> None:
     assert found("16-fold, 5×, 10-times, 30 per cent, 3 seconds, `9.9 images/s`, `0.5 s`") == [
         "16-fold", "5×", "10-times", "30 per cent", "3 seconds", "9.9 images/s", "0.5 s",
     ]  # fmt: skip
+    assert found("`0.5 s` or 880 of `x`, `pip\ninstall a==2.21.*`, 3 ms") == [
+        "0.5 s",
+        "880",
+        "3 ms",
+    ]
     claims = (
         "twice as fast", "thirty times as long", "many times slower", "half the memory",
         "a third of the time", "two thirds of its energy", "tenfold", "orders of magnitude",
@@ -365,5 +370,11 @@ def test_words_that_stand_nowhere_and_unknown_kinds_are_mistakes_of_the_register
     nothing = Evidence(Path(__file__).parent / "none")
     lines = Register({"a.md": {"example": ["3 images"]}}, nothing).complaints("a.md", "none")
     assert lines == ["a.md: '3 images' does not stand there: mend the register"]
+    text = "3 images\n\n3 images\n\n<!-- made -->\n\n3 images\n\n<!-- end of made -->\n"
+    register = Register({"a.md": {"example": ["3 images"]}}, nothing)
+    assert register.complaints("a.md", text) == [
+        "a.md: '3 images' stands there twice: add words around it"
+    ]
+    assert register.complaints("a.md", text.removeprefix("3 images")) == []
     with pytest.raises(ValueError, match="guess is no kind"):
         Register({"a.md": {"guess": ["3 images"]}}, nothing).complaints("a.md", "none")
