@@ -5,18 +5,26 @@ The register has a table for each document, and in it lists by kind:
     result         ["takes {} times as long", "fpga_emulation_cost: ratio | .2f"]
                    words with a `{}` for each figure, then what each is (benchmarks/evidence.py)
     setting        ["within {} s", "thorax.power.redfish:ANSWER_S | .0f"]    a constant of the code
+    derived        ["vectors of {} MB", "23.5e6 * 4 / 1e6 | .0f"]
+                   what each figure follows from (benchmarks/arithmetic.py)
+    holds          ["less than twice the time", "{partition: ratios | max} < 2"]
+                   words without `{}`, then comparisons, each of which has to hold
+    test           ["tests/training/test_lars.py::test_name", "words", ...]    has the numbers
     published      ["Dell EMC, November 2018", "43 W", ...]    whose figures, then the words
-    test           ["tests/training/test_lars.py", "words", ...]     a test that has the numbers
-    derived        ["what it follows from", "words", ...]      by arithmetic or by counting, by hand
+    definition     ["why it is no finding", "words", ...]    the text itself decides it
     then           ["what of", "words", ...]      of decisions: measured on their day, no file
-    specification, example, goal, assumed      the words alone; so a setting without a name
+    specification, example, goal, assumed      the words alone
 
-Words are found wherever they stand, whatever the line ends between them, and bind the figures in
-them. What is in code, in links, in comments and between `<!-- name -->` and `<!-- end of name -->`,
-which docs/generate.py writes, states no figure here.
+Words stand in one place, whatever the line ends between them, and bind the figures in them; words
+with `{}` bind those alone. What is in code without a unit, in links, in comments and between
+`<!-- name -->` and `<!-- end of name -->`, which docs/generate.py writes, states no figure here.
+What states one, decision 14 lists.
 """
 
+import ast
+import dataclasses
 import importlib
+import inspect
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +33,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import arithmetic
 from benchmarks.evidence import Evidence, EvidenceError, formatted
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -33,35 +42,73 @@ GENERATED_PAGES: Final = frozenset(
     {"docs/cli.md", "docs/results.md", "docs/errors.md", "docs/benchmarks.md"}
 )
 DECISIONS: Final = "docs/decisions/"
-WITH_SOURCES: Final = frozenset({"published", "test", "derived", "then"})
+WITH_ORIGIN: Final = frozenset({"published", "test", "definition", "then"})
 WORDS_ALONE: Final = frozenset({"specification", "example", "goal", "assumed"})
-COMPUTED: Final = frozenset({"result", "setting"})
+COMPUTED: Final = frozenset({"result", "setting", "derived"})
+UNBOUND: Final = (EvidenceError, ValueError, AttributeError, ModuleNotFoundError)
+"""What is raised of a source that is not there, or says nothing."""
 
+_NUMBER: Final = r"[-+−±]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?"
+_UNITS: Final = (
+    r"%|x\b(?! ?\d)|×(?! ?\d)|times\b|fold\b|percent\b|per cent\b"
+    r"|(?:images|products|queries|words|patients)/s(?:/M?Hz|/W)?|images (?:a|per) second\b"
+    r"|s\b|ms\b|us\b|µs\b|ns\b|min\b|seconds?\b|minutes?\b|hours?\b|h\b|days?\b"
+    r"|[kKMGT]i?B\b(?:/s)?|Gb/s|Gbit/s|B\b|k?Wh?\b|watts\b|J\b|pJ\b|joules\b"
+    r"|[kMG]?Hz\b|dB\b|points?\b|images?\b|files?\b|drawings\b|radiographs\b|patients\b|updates\b"
+    r"|thousand\b|million\b|billion\b|cycles\b|MW\b|values\b|trials\b|turns\b|DSP\b|cores?\b"
+)
+_NAMES: Final = (
+    r"OpenVINO|OpenCV|Python|NNCF|Keras|TensorFlow|PyTorch|torch|MXNet|Caffe|dcmtk|pydicom"
+    r"|Linux|ONNX|Training|release|releases|version|versions|Core|Trainer|sections?|Sections?"
+    r"|p\.|Gen\d|JPEG|IR|BT|Apache|apache"
+)
+_BLOCK: Final = r"^<!-- (?P<block>[\w ]+) -->$.*?^<!-- end of (?P=block) -->$"
+"""What docs/generate.py writes."""
 _MASKED: Final = re.compile(
-    r"^<!-- (?P<block>[\w ]+) -->$.*?^<!-- end of (?P=block) -->$"  # written by docs/generate.py
-    r"|<!--.*?-->"
+    rf"{_BLOCK}|<!--.*?-->"
     r"|^```.*?^```$"
     r"|(?<=\n\n) {4,}\S[^\n]*(?:\n(?: {4}[^\n]*)?)*"  # indented code
-    r"|`[^`\n]+`"
+    r"|`(?P<code>[^`\n]+(?:\n[^`\n]+)?)`"
     r"|(?<=\])\([^)\s]*\)"  # where a link leads
     r"|https?://\S+"
     r"|\b\d{4}\.\d{5}\b"  # a paper at arXiv
     r"|\b\d+\.\d+\.\d+(?:\.\d+)*\b"  # a version
-    r"|\b(?:OpenVINO|OpenCV|Python|NNCF|Keras|TensorFlow|PyTorch|torch|MXNet|Caffe|dcmtk|pydicom"
-    r"|Linux|ONNX|Training|release|releases|version|versions|Core|Trainer|sections?|Sections?"
-    r"|s\.|p\.|Gen\d|JPEG|IR|BT|Apache|apache)[ -]v?\d+(?:\.\d+)*",
+    r"|, s\. \d+(?:\.\d+)*"  # a section
+    rf"|\b(?:{_NAMES})[ -]v?\d++(?:\.\d++)*+(?![ -]?(?:{_UNITS}))",
     re.MULTILINE | re.DOTALL,
 )
-_NUMBER: Final = r"[-+−±]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?"
-_UNITS: Final = (
-    r"%|x\b(?! ?\d)|times\b|fold\b|(?:images|products|queries|words)/s(?:/M?Hz|/W)?"
-    r"|s\b|ms\b|us\b|µs\b|ns\b|min\b|minutes?\b|hours?\b|h\b|days?\b|[kKMGT]i?B\b(?:/s)?|Gb/s|Gbit/s|B\b|k?Wh?\b|J\b|pJ\b"
-    r"|[kMG]?Hz\b|dB\b|points?\b|images?\b|files?\b|drawings\b|radiographs\b|patients\b|updates\b"
-    r"|million\b|cycles\b|MW\b|values\b|trials\b|turns\b|DSP\b|cores?\b"
-)
+_WITH_UNIT: Final = re.compile(rf"(?<![\w.]){_NUMBER} ?(?:{_UNITS})")
+_BLOCKS: Final = re.compile(_BLOCK, re.MULTILINE | re.DOTALL)
 _FIGURE: Final = re.compile(
-    rf"(?<![\w.^/])(?<![A-Za-z]-)(?P<number>{_NUMBER})(?![\w^]|-[A-Za-z])"
+    rf"(?<![\w.^/])(?<![A-Za-z]-)(?P<number>{_NUMBER})(?![\w^]|-(?!fold|times)[A-Za-z])"
     rf"(?P<after>[ -]?(?:{_UNITS}))?"
+)
+_SMALL: Final = r"(?:two|three|four|five|six|seven|eight|nine|ten)"
+_RATIO: Final = (
+    r"(?:twice|thrice|half|double|triple|(?<![\d-] )(?<!\d)[a-z]+\s+times"
+    rf"|(?:a|one|{_SMALL})\s+(?:third|half|quarter|fifth|tenth|hundredth|thousandth)s?)"
+)
+_MORE: Final = (
+    r"(?:more|less|fewer|faster|slower|larger|smaller|longer|shorter|better|worse|higher|lower"
+    r"|cheaper|quicker)"
+)
+_QUANTITY: Final = (
+    r"(?:times?|speeds?|rates?|sizes?|memory|storage|bytes|bandwidth|throughput|latency|energy"
+    r"|power|watts|costs?|errors?|loss|losses|arithmetic|work|accuracy|AUROC|images/s(?:/W)?)"
+)
+_IN_WORDS: Final = re.compile(
+    rf"\b(?:{_RATIO}\s+as\s+\w+"
+    rf"|{_RATIO}\s+{_MORE}\b"
+    rf"|{_RATIO}\s+(?:of\s+)?(?:(?:the|its|their|that|an?)\s+)?(?:(?!is\b|are\b|was\b)[\w'-]+\s+){{0,2}}?"
+    rf"{_QUANTITY}\b"
+    rf"|(?:halv|doubl|tripl)(?:es|ed|ing)\s+(?:the|its|their)\s+(?:\w+\s+)?{_QUANTITY}\b"
+    rf"|(?:{_SMALL}|hundred|thousand|many|several)-?fold\b|orders?\s+of\s+magnitude\b)",
+    re.IGNORECASE,
+)
+_BARE: Final = re.compile(
+    r"(?<![\w.^/,:#-])(?<![A-Z] )(?<![A-Z]\w )(?<![A-Z]\w\w )(?<![A-Z]\w{3} )(?<![A-Z]\w{7} )"
+    r"(?<!\bat )(?<!\bof )(?<!\bby )(?<!\bup to )(?<!\bbelow )(?<!\bstatus )(?<!\bseed )"
+    r"(?<!\bbatch )(?<![x×/] )(?P<number>(?!(?:19|20)\d\d\b)[1-9]\d{2,4})(?![\w^/-]|[.,]\d| [x×])"
 )
 _COUNTED: Final = re.compile(r" of (?:the |these |its |their |all )?\d")
 _YEAR: Final = re.compile(r"^\s*(?:19|20)\d\d\s*$")
@@ -79,13 +126,15 @@ class Figure:
 
 
 def figures(text: str) -> list[Figure]:
-    """Return the numbers that state a figure, in order.
+    """Return the numbers and words of ratios that state a figure, in order.
 
     A figure has a decimal point, an exponent or thousands, a unit or a counted thing behind it, is
-    a part of a number (`7 of 19`), or begins the cell of a table.
+    a part of a number (`7 of 19`), or begins the cell of a table. So has an integer of three digits
+    or more that is no year, size, name or place on an axis (`at 512`), and a ratio in words.
     """
-    masked = _MASKED.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
-    found = []
+    masked = _MASKED.sub(_masked, text)
+    spans = {match.span() for match in _IN_WORDS.finditer(masked)}
+    numbers = {match.start(): match.end("number") for match in _BARE.finditer(masked)}
     for match in _FIGURE.finditer(masked):
         number = match["number"]
         end = match.start() + len(number)
@@ -95,10 +144,27 @@ def figures(text: str) -> list[Figure]:
             or _COUNTED.match(masked, end)
             or _begins_cell(masked, match.start())
         ):
-            line = text.count("\n", 0, match.start()) + 1
-            shown = text[match.start() : match.end()].rstrip(", ")
-            found.append(Figure(match.start(), end, line, shown))
-    return found
+            numbers[match.start()] = end
+    spans |= set(numbers.items())
+    return [
+        Figure(begin, end, text.count("\n", 0, begin) + 1, _shown(masked, begin, end))
+        for begin, end in sorted(spans)
+    ]
+
+
+def _masked(match: re.Match[str]) -> str:
+    code = match["code"]
+    return match[0] if code and _WITH_UNIT.search(code) else _blank(match)
+
+
+def _blank(match: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", match[0])
+
+
+def _shown(text: str, begin: int, end: int) -> str:
+    """Return a figure for people: with its unit, on one line."""
+    match = _FIGURE.match(text, begin)
+    return " ".join((match[0] if match and match.end() > end else text[begin:end]).split())
 
 
 def _begins_cell(text: str, at: int) -> bool:
@@ -117,8 +183,8 @@ class Entry:
     Attributes:
         kind: a key of the register.
         words: what stands in the document; `{}` for a figure that `sources` gives.
-        sources: where the figures come from, one for each `{}`.
-        origin: source of a published figure, test of a tested one, what a derived one follows from.
+        sources: where the figures come from, one for each `{}`; what has to hold of `holds`.
+        origin: source of a published figure, test of a tested one, reason of a definition.
     """
 
     kind: str
@@ -158,46 +224,76 @@ class Register:
         """Yield the entries of a document, by its path from the root of the repository."""
         for kind, lines in self._tables.get(document, {}).items():
             for line in lines:
-                if kind in COMPUTED and isinstance(line, list):
-                    yield Entry(kind, line[0], tuple(line[1:]))
-                elif kind == "then" and not document.startswith(DECISIONS):
+                if kind == "then" and not document.startswith(DECISIONS):
                     raise ValueError(f"docs/figures.toml, {document}: then is for decisions alone")
-                elif kind in WITH_SOURCES:
+                if kind == "holds" or (kind in COMPUTED and "{}" in line[0]):
+                    yield Entry(kind, line[0], tuple(line[1:]))
+                elif kind in WITH_ORIGIN or (kind in COMPUTED and isinstance(line, list)):
                     yield from (Entry(kind, words, origin=line[0]) for words in line[1:])
-                elif kind in WORDS_ALONE or kind == "setting":
+                elif kind in WORDS_ALONE | COMPUTED:
                     yield Entry(kind, line)
                 else:
                     raise ValueError(f"docs/figures.toml, {document}: {kind} is no kind")
 
+    def number(self, source: str) -> float:
+        """Return a figure of a result file, `claim: path`, or a constant, `module:name`."""
+        exact = f"{source} | .17g"
+        return float(self._evidence.text(exact) if ": " in source else setting(exact))
+
     def value(self, entry: Entry, source: str) -> str:
         """Return a figure as the documents write it."""
+        if entry.kind == "derived":
+            expression, _, form = source.rpartition(" | ")
+            return formatted(arithmetic.value_of(expression, self.number), form)
         return self._evidence.text(source) if entry.kind == "result" else setting(source)
+
+    def _values(self, entry: Entry) -> list[str]:
+        computed = entry.sources if entry.kind in COMPUTED else ()
+        return [self.value(entry, source) for source in computed]
+
+    def _faults(self, entry: Entry) -> list[str]:
+        """Return a line for all that is wrong with an entry, wherever its words stand."""
+        if entry.kind == "test":
+            return untested(entry)
+        if entry.kind == "holds":
+            false = [one for one in entry.sources if not arithmetic.holds(one, self.number)]
+            if not entry.sources:
+                return [f"{entry.words!r}: holds needs a comparison"]
+            return [f"{entry.words!r}: {one} does not hold: write what does" for one in false]
+        if entry.kind in COMPUTED and not entry.sources:
+            return [
+                f"{entry.words!r}: {entry.kind} needs a {{}} and what it is for each figure; what "
+                "the text itself decides is a definition, with its reason"
+            ]
+        if entry.kind in COMPUTED and entry.words.count("{}") != len(entry.sources):
+            return [f"as many sources as {{}} are needed in {entry.words!r}"]
+        return []
 
     def complaints(self, document: str, text: str) -> list[str]:
         """Return a line for each figure that is not bound or not what its source says."""
         bound: list[tuple[int, int]] = []
         lines = []
+        by_people = _BLOCKS.sub(_blank, text)
         for entry in self.entries(document):
-            if entry.words.count("{}") != len(entry.sources):
-                lines.append(f"{document}: as many sources as {{}} are needed in {entry.words!r}")
-                continue
             try:
-                values = [self.value(entry, source) for source in entry.sources]
-            except EvidenceError as error:
+                faults = self._faults(entry)
+                values = [] if faults else self._values(entry)
+            except UNBOUND as error:
                 lines.append(f"{document}: {entry.words!r}: {error}: bind it anew or drop it")
                 continue
-            if entry.kind == "test":
-                lines += [f"{document}: {missing}" for missing in untested(entry)]
-            matches = list(entry.pattern().finditer(text))
+            lines += [f"{document}: {fault}" for fault in faults]
+            matches = list(entry.pattern().finditer(by_people))
             if not matches:
                 lines.append(f"{document}: {entry.words!r} does not stand there: mend the register")
+            elif len(matches) > 1:
+                lines.append(f"{document}: {entry.words!r} stands there twice: add words around it")
             for match in matches:
-                bound.append(match.span())
+                bound += _bound(entry, match)
                 line = text.count("\n", 0, match.start()) + 1
                 lines += [
                     f"{document}:{line}: {said} is {value} by {source}: run docs/generate.py"
                     for said, value, source in zip(
-                        match.groups(), values, entry.sources, strict=True
+                        match.groups(), values, entry.sources, strict=False
                     )
                     if said != value
                 ]
@@ -212,14 +308,32 @@ class Register:
     def rewritten(self, document: str, text: str) -> str:
         """Return a document with every figure whose source is there as that has it now."""
         for entry in self.entries(document):
-            if not entry.sources:
-                continue
             try:
-                values = [self.value(entry, source) for source in entry.sources]
-            except EvidenceError:
+                values = self._values(entry)
+            except UNBOUND:
                 continue  # `complaints` names it
-            text = entry.pattern().sub(lambda match, v=values: _replaced(match, v), text)  # type: ignore[misc]
+            if len(values) == entry.words.count("{}") > 0:
+                text = _rewritten(entry, values, text)
         return text
+
+
+def _bound(entry: Entry, match: re.Match[str]) -> list[tuple[int, int]]:
+    """Return the places that words bind: of those with sources, the figures that have one."""
+    if entry.kind in COMPUTED and entry.sources:
+        return [match.span(group) for group in range(1, len(match.groups()) + 1)]
+    return [match.span()]
+
+
+def _rewritten(entry: Entry, values: Sequence[str], text: str) -> str:
+    """Return a text with the figures of an entry, but for blocks, which are written whole."""
+    blocks = [match.span() for match in _BLOCKS.finditer(text)]
+
+    def replaced(match: re.Match[str]) -> str:
+        if any(begin <= match.start() < end for begin, end in blocks):
+            return match[0]
+        return _replaced(match, values)
+
+    return entry.pattern().sub(replaced, text)
 
 
 def _replaced(match: re.Match[str], values: Sequence[str]) -> str:
@@ -232,37 +346,77 @@ def _replaced(match: re.Match[str], values: Sequence[str]) -> str:
 
 
 def untested(entry: Entry) -> list[str]:
-    """Return a line for each number in words that the test they name does not have."""
-    path = ROOT / entry.origin
+    """Return a line for each number in words that the test they name does not have.
+
+    A number is in a test as a number of its own, in its decorators, its body, or in functions and
+    constants of its file that these name; 50 ms and 30 % may be written 0.05 and 0.3.
+    """
+    file, _, name = entry.origin.partition("::")
+    path = ROOT / file
     if not path.is_file():
-        return [f"{entry.words!r} names {entry.origin}, which is not there"]
-    test = path.read_text("utf-8").replace("_", "")
-    numbers = (
-        figure.text.split()[0].rstrip("%").replace(",", "") for figure in figures(entry.words)
-    )
+        return [f"{entry.words!r} names {file}, which is not there"]
+    numbers = _numbers_of(ast.parse(path.read_text("utf-8")), name)
+    if not numbers:
+        return [f"{entry.words!r}: {file} has no test {name!r} with a number: FILE::test_name"]
     return [
-        f"{entry.words!r}: {entry.origin} has no {number}"
-        for number in numbers
-        if number not in test
+        f"{entry.words!r}: {entry.origin} has no {figure.text}"
+        for figure in figures(entry.words)
+        if not _readings(figure.text) & numbers
     ]
+
+
+_SCALES: Final = {"%": 1e-2, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def _readings(text: str) -> set[float]:
+    """Return the numbers that a figure may be in code: as it stands, and in SI units."""
+    match = re.match(rf"({_NUMBER}) ?(\S*)", text)
+    if not match:
+        return set()
+    value = float(re.sub("[±+,]", "", match[1]).replace("−", "-"))
+    return {value, float(f"{value * _SCALES.get(match[2], 1):.12g}")}
+
+
+def _numbers_of(tree: ast.Module, name: str) -> set[float]:
+    """Return the numbers of a function and of what it names in its file."""
+    parts: dict[str, ast.stmt] = {}
+    for statement in tree.body:
+        match statement:
+            case ast.FunctionDef(name=defined) | ast.ClassDef(name=defined):
+                parts[defined] = statement
+            case ast.Assign(targets=[ast.Name(id=defined), *_]):
+                parts[defined] = statement
+            case ast.AnnAssign(target=ast.Name(id=defined)):
+                parts[defined] = statement
+    numbers: set[float] = set()
+    waiting = [name]
+    while waiting:
+        part = parts.pop(waiting.pop(), None)
+        for node in ast.walk(part) if part else ():
+            if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+                numbers.add(float(node.value))
+            elif isinstance(node, ast.Name):
+                waiting.append(node.id)
+            elif isinstance(node, ast.arg):
+                waiting.append(node.arg)  # a fixture
+    return numbers
 
 
 def setting(source: str) -> str:
     """Return a constant as a document writes it.
 
-    `module:attribute | / 60 | .0f`, or `src/file.toml:table.key | .0f`; `rest` is the rest to 1.
+    `module:attribute | / 60 | .0f`, or `src/file.toml:table.key | .0f`; `rest` is the rest to 1. A
+    field of a dataclass and a parameter of a function stand for their defaults.
     """
     name, *filters, form = (part.strip() for part in source.split(" | "))
     place, _, path = name.partition(":")
     value: Any
     if place.endswith(".toml"):
         value = tomllib.loads((ROOT / place).read_text("utf-8"))
-        for key in path.split("."):
-            value = value[key]
     else:
         value = importlib.import_module(place)
-        for key in path.split("."):
-            value = value[key] if isinstance(value, Mapping) else getattr(value, key)
+    for key in path.split("."):
+        value = _part(value, key)
     for step in filters:
         operator, _, number = step.partition(" ")
         if operator == "rest":
@@ -270,6 +424,19 @@ def setting(source: str) -> str:
         else:
             value = value * float(number) if operator == "*" else value / float(number)
     return formatted(value, form)
+
+
+def _part(value: Any, key: str) -> Any:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return value[key]
+    if isinstance(value, Sequence):
+        return value[int(key)]
+    if inspect.isfunction(value):
+        return inspect.signature(value).parameters[key].default
+    if isinstance(value, type) and dataclasses.is_dataclass(value):
+        defaults = {field.name: field.default for field in dataclasses.fields(value)}
+        return defaults.get(key) if key in defaults else getattr(value, key)
+    return getattr(value, key)
 
 
 @dataclass(frozen=True)

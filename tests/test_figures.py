@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import agreement, bindings, documents, page
+from benchmarks import agreement, arithmetic, bindings, documents, page
 from benchmarks.bindings import Entry, Register, figures, setting, untested
 from benchmarks.catalogue import CLAIMS, Kind
 from benchmarks.evidence import Evidence, EvidenceError, Processors, look_up
@@ -88,6 +88,51 @@ def test_figures_are_found_where_people_state_them() -> None:
     assert found("<!-- made -->\n\n| 0.5 |\n\n<!-- end of made -->\n") == []
     assert found("```\n0.5\n```\n\n    0.25 s\n\nOpenVINO 2026.4, Python 3.11, version 1.2.3") == []
     assert [figure.line for figure in figures("none\n\nhalf: 0.5\n")] == [3]
+
+
+def test_a_claim_is_a_figure_however_it_is_written() -> None:
+    def found(text: str) -> list[str]:
+        return [figure.text for figure in figures(text)]
+
+    # Behind a name stands a version, unless something is measured in it; a sentence ends with "s.".
+    assert found("ONNX 3.10 times, IR 5 times, torch 9.9 images/s; it takes 3 s. 2.16 is all.") == [
+        "3.10 times", "5 times", "9.9 images/s", "3 s", "2.16",
+    ]  # fmt: skip
+    assert found("ONNX 1.18, IR 11, torch 2.13, Handbook 863373, s. 6.2") == []
+    assert found("16-fold, 5×, 10-times, 30 per cent, 3 seconds, `9.9 images/s`, `0.5 s`") == [
+        "16-fold", "5×", "10-times", "30 per cent", "3 seconds", "9.9 images/s", "0.5 s",
+    ]  # fmt: skip
+    assert found("`0.5 s` or 880 of `x`, `pip\ninstall a==2.21.*`, 3 ms") == [
+        "0.5 s",
+        "880",
+        "3 ms",
+    ]
+    claims = (
+        "twice as fast", "thirty times as long", "many times slower", "half the memory",
+        "a third of the time", "two thirds of its energy", "tenfold", "orders of magnitude",
+        "twice ONNX Runtime's speed", "halves the error",
+    )  # fmt: skip
+    for claim in claims:
+        assert found(f"It is {claim}, or so.") == [claim]
+    assert (
+        found("Asked twice, half of them, the first half, three times in all, a third one.") == []
+    )
+    # An integer that stands for itself is measured; a year, size, name or place on an axis is not.
+    assert found("The model says 880 for a batch of 8, near 1200.") == ["880", "1200"]
+    assert found("In 1998, 224 x 224, at 512, GX 1150, IEEE 754, status 130, user 683647.") == []
+
+
+def test_arithmetic_of_the_register_needs_something_to_follow_from() -> None:
+    values = {"a: b": 6.0, "m:C": 4.0}
+    assert arithmetic.value_of("{a: b} / {m:C} * 2 ** 3", values.__getitem__) == 12
+    assert arithmetic.value_of("max(sqrt(9), 2) - 1", values.__getitem__) == 2
+    assert arithmetic.holds("4 < {a: b} <= 6", values.__getitem__)
+    assert not arithmetic.holds("{a: b} > 2 * 3", values.__getitem__)
+    for mistake in ("3.1", "-3", "2 < 3", "{a: b} +", "open(2 + 3)", "'a' * 2"):
+        with pytest.raises(ValueError, match=r"follows from nothing|no expression|no arithmetic"):
+            arithmetic.value_of(mistake, values.__getitem__)
+    with pytest.raises(ValueError, match="compares nothing"):
+        arithmetic.holds("{a: b} + 1", values.__getitem__)
 
 
 def result(
@@ -272,17 +317,64 @@ def test_a_setting_may_stand_in_a_file_of_the_package() -> None:
 
 
 def test_a_number_that_the_named_test_lacks_is_told() -> None:
-    assert untested(Entry("test", "to 1e-12 in all", origin="tests/training/test_lars.py")) == []
+    def lacking(words: str, origin: str) -> list[str]:
+        return untested(Entry("test", words, origin=f"tests/{origin}"))
+
+    lars = "training/test_lars.py::test_fifty_steps_agree_with_the_published_update"
+    assert lacking("to 1e-12 in all", lars) == []
+    assert "has no 1.25e-3" in lacking("to 1.25e-3", lars)[0]
+    # A digit of another number, and a number of another test of the file, are not enough.
+    assert "has no 2 images" in lacking("2 images", lars)[0]
+    # What a test takes from a function of its file counts, and SI units do.
+    coverage = "benchmark/test_confidence.py::test_an_interval_holds_the_truth_as_often_as_it_says"
+    assert lacking("of 1,500 trials 92 % or 0.92 hold", coverage) == []
+    assert "is not there" in lacking("to 1e-9", "none.py::test_none")[0]
+    for origin in ("training/test_lars.py", "training/test_lars.py::test_of_nobody"):
+        assert "FILE::test_name" in lacking("to 1e-12", origin)[0]
+
+
+def test_words_bind_no_more_than_their_sources_say(tmp_path: Path) -> None:
+    result(tmp_path, "speed", "2026-01-01", AVX2, ratio=1.9)
+
+    def complaints(text: str, **kinds: list[Any]) -> list[str]:
+        return Register({"a.md": kinds}, Evidence(tmp_path)).complaints("a.md", text)
+
+    # A figure beside the one that has a source is bound to nothing.
+    beside = complaints("1.9 times, in 3 s", result=[["{} times, in 3 s", "speed: ratio | .1f"]])
+    assert ["'3 s' is bound to nothing" in line for line in beside] == [True]
+    # What follows is worked out, and what has to hold is held against the file.
+    assert complaints("3.8 times", derived=[["{} times", "{speed: ratio} * 2 | .1f"]]) == []
     assert (
-        "has no 1.25e-3"
-        in untested(Entry("test", "to 1.25e-3", origin="tests/training/test_lars.py"))[0]
+        "3.7 is 3.8"
+        in complaints("3.7 times", derived=[["{} times", "{speed: ratio} * 2 | .1f"]])[0]
     )
-    assert "is not there" in untested(Entry("test", "to 1e-9", origin="tests/none.py"))[0]
+    below = "less than twice the time"
+    assert complaints(below, holds=[[below, "{speed: ratio} < 2"]]) == []
+    assert "does not hold" in complaints(below, holds=[[below, "{speed: ratio} < 1.5"]])[0]
+    assert "needs a comparison" in complaints(below, holds=[[below]])[0]
+    # Words alone are no setting and follow from nothing; a definition has a reason.
+    for kinds in ({"setting": ["in 3 s"]}, {"derived": [["the rows above", "in 3 s"]]}):
+        assert "needs a {} and what it is" in complaints("in 3 s", **kinds)[0]
+    assert complaints("in 3 s", definition=[["the text decides it", "in 3 s"]]) == []
+    for source in ("thorax.benchmark.confidence:NONE | d", "thorax.nowhere:NONE | d"):
+        assert "bind it anew" in complaints("in 3 s", setting=[["in {} s", source]])[0]
+
+
+def test_settings_may_be_parts_and_defaults() -> None:
+    assert setting("thorax.cluster.bench:SIZES.-1 | / 1048576 | .0f") == "64"
+    assert setting("thorax.phantoms.dataset:Style.subtlety.1 | .1f") == "0.5"
+    assert setting("thorax.training.parallel:join.timeout_s | .0f") == "600"
 
 
 def test_words_that_stand_nowhere_and_unknown_kinds_are_mistakes_of_the_register() -> None:
     nothing = Evidence(Path(__file__).parent / "none")
     lines = Register({"a.md": {"example": ["3 images"]}}, nothing).complaints("a.md", "none")
     assert lines == ["a.md: '3 images' does not stand there: mend the register"]
+    text = "3 images\n\n3 images\n\n<!-- made -->\n\n3 images\n\n<!-- end of made -->\n"
+    register = Register({"a.md": {"example": ["3 images"]}}, nothing)
+    assert register.complaints("a.md", text) == [
+        "a.md: '3 images' stands there twice: add words around it"
+    ]
+    assert register.complaints("a.md", text.removeprefix("3 images")) == []
     with pytest.raises(ValueError, match="guess is no kind"):
         Register({"a.md": {"guess": ["3 images"]}}, nothing).complaints("a.md", "none")

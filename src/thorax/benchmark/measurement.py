@@ -23,6 +23,7 @@ from thorax.results.energy import EMULATED_RATE
 from thorax.results.shared import Modelled
 
 SCENARIOS: Final[tuple[Scenario, ...]] = ("offline", "server", "single-stream", "multi-stream")
+_TURN_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ def side_by_side(engines: Sequence[Engine]) -> list[Speed]:
     Engines are compiled for throughput; each is compiled for latency as well.
     """
     quick = [compile_artifact(engine.artifact, engine.device, hint="latency") for engine in engines]
-    answers = timing.in_turns(quick, timing.answers_per_s, rounds=5, window_s=0.2)
-    images = timing.in_turns(engines, timing.images_per_s, rounds=5, window_s=0.2)
+    answers = timing.in_turns(quick, timing.answers_per_s, rounds=5, window_s=_TURN_S)
+    images = timing.in_turns(engines, timing.images_per_s, rounds=5, window_s=_TURN_S)
     return [
         Speed(
             1 / float(np.median(answered)),

@@ -158,6 +158,10 @@ class Limits:
 _DEFAULT_LIMITS: Final = Limits()
 _DICOM: Final = Sandbox("thorax.images.dicom", crash="dicom-decoder-crashed")
 _PICTURES: Final = Sandbox("thorax.images.picture", crash="image-decoder-crashed")
+_CPU_S: Final = 1.2
+_CPU_S_PER_BYTE: Final = 0.5e-6
+_PATIENCE: Final = 5
+"""Times its processor time that a child may take by the clock."""
 _MOST_UNSQUARE: Final = 4.0
 _LATE_BYTES: Final = 1 << 16
 _LEVEL: Final = 1 / 255
@@ -305,8 +309,8 @@ def _ask(
     sandbox: Sandbox, head: dict[str, Any], data: bytes, limits: Limits
 ) -> tuple[dict[str, Any], bytearray]:
     """Have a child decode a file in the time that so many bytes may take."""
-    cpu_s = min(limits.seconds, 1.2 + 0.5e-6 * len(data))
-    wall_s, most_bytes = min(limits.seconds, 5 * cpu_s), 6 * limits.pixels + 4 * 65536
+    cpu_s = min(limits.seconds, _CPU_S + _CPU_S_PER_BYTE * len(data))
+    wall_s, most_bytes = min(limits.seconds, _PATIENCE * cpu_s), 6 * limits.pixels + 4 * 65536
     answer = sandbox.ask(head | {"cpu_s": cpu_s}, data, wall_s=wall_s, most_bytes=most_bytes)
     return answer.head, answer.body
 
