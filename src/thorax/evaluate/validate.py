@@ -19,8 +19,9 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError, UsageError
 from thorax.evaluate import pointing
+from thorax.evaluate.flips import Answers, flips
 from thorax.evaluate.score import tabulate
-from thorax.inference.operating_points import Answers, OperatingPoints, flips
+from thorax.inference.operating_points import OperatingPoints
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
 from thorax.results.accuracy import (
