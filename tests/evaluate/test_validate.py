@@ -102,6 +102,7 @@ def test_two_artifacts_are_compared_on_the_same_images(
     assert difference["value"] == pytest.approx(means[0] - means[1])
     assert difference["low"] <= difference["value"] <= difference["high"]
     drop = other["auroc_drop"]
+    assert other["auroc_drop_is"] == "model minus against"
     assert [drop[key] for key in ("value", "low", "high")] == [
         -difference[key] for key in ("value", "high", "low")
     ]
@@ -334,6 +335,11 @@ def test_what_runs_on_a_simulated_card_is_compared_with_fp32_on_the_cpu(
         f"val split of {tiny_store.path.name}",
     ]
     assert flips["own_points"] is not None
+    # A drop is the reference minus the candidate: FP32 on the CPU minus the card.
+    assert other["auroc_drop_is"] == "against minus model"
+    assert other["auroc_drop"]["value"] == pytest.approx(other["mean_auroc"] - told["mean_auroc"])
+    assert other["auroc_drop"] == other["mean_difference"]
+    assert other["auroc_drop_by_finding"] == other["difference"]
     unsplit = dataclasses.replace(tiny_store, splits=("test",) * len(tiny_store))
     bare = checked(validate(alone, unsplit, samples=100))["against"][0]["flips"]
     assert (bare["own_points"], bare["points_from"]) == (None, None)

@@ -277,7 +277,7 @@ def validation_result(
             _answers(each, validation.scope.findings, bar) for each in (validation, *against)
         ]
         others = tuple(
-            _with_flips(other, answers[0], each, turned=engine.simulated and not other.simulated)
+            _with_flips(other, answers[0], each)
             for other, each in zip(others, answers[1:], strict=True)
         )
     result = _timed(result, speeds[:1])
@@ -294,6 +294,7 @@ def _timed(result: MeasuredT, speeds: Sequence[Speed]) -> MeasuredT:
 
 
 def _compare(validation: Validation, other: Validation) -> Comparison:
+    """Return how another differs; what runs off a card is the reference of a model on one."""
     store = validation.store
     findings = LabelSet("other", other.scope.findings)
     columns = [findings.index(name) for name in validation.scope.findings]
@@ -309,6 +310,8 @@ def _compare(validation: Validation, other: Validation) -> Comparison:
         name: Interval.of(bounds)
         for name, bounds in zip(validation.scope.findings, difference.labels, strict=True)
     }
+    from_other = validation.engine.simulated and not other.engine.simulated
+    drops = by_finding if from_other else {name: one.negated() for name, one in by_finding.items()}
     return Comparison(
         **dict(describe(other.engine)),
         **dict(other.score),
@@ -317,8 +320,9 @@ def _compare(validation: Validation, other: Validation) -> Comparison:
         difference_is="against minus model",
         mean_difference=mean,
         difference=by_finding,
-        auroc_drop=mean.negated(),
-        auroc_drop_by_finding={name: bounds.negated() for name, bounds in by_finding.items()},
+        auroc_drop=mean if from_other else mean.negated(),
+        auroc_drop_is="against minus model" if from_other else "model minus against",
+        auroc_drop_by_finding=drops,
     )
 
 
@@ -354,13 +358,8 @@ def _val_scores(
         return engine.infer_many(store.images, indices, advance).probability
 
 
-def _with_flips(
-    comparison: Comparison, model: Answers, other: Answers, *, turned: bool
-) -> Comparison:
-    """Return a comparison with what the two call otherwise.
-
-    The reference is the model; `turned`, of a model on a simulated card, what runs off it.
-    """
-    pair = (other, model) if turned else (model, other)
+def _with_flips(comparison: Comparison, model: Answers, other: Answers) -> Comparison:
+    """Return a comparison with what the two call otherwise."""
+    pair = (other, model) if comparison.is_reference else (model, other)
     found = flips(list(comparison.difference), *pair)
     return comparison if found is None else comparison.model_copy(update={"flips": found})

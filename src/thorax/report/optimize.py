@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from thorax.labels import plain_name
-from thorax.report.accuracy import flips_of
+from thorax.report.accuracy import FlipRow, flips_of
 from thorax.report.parts import Section
 from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, name_text, number_text, scaled_text
@@ -100,12 +100,21 @@ def drop_table(result: OptimizeResult) -> Table | None:
 def flip_table(results: Sequence[OptimizeResult]) -> Table | None:
     """Return what artifacts call otherwise than FP32 at operating points, or None."""
     rows = [
-        (f"{result.precision.upper()} {result.model}".strip(), result.flips)
+        FlipRow(
+            f"{result.precision.upper()} {result.model}".strip(),
+            result.flips.reference,
+            result.flips,
+        )
         for result in results
         if result.flips is not None
     ]
-    images = " / ".join(dict.fromkeys(f"{flips.images:,}" for _, flips in rows))
-    return flips_of(rows, f"{images} images, split val")
+    images = " / ".join(dict.fromkeys(f"{row.flips.images:,}" for row in rows))
+    return flips_of(
+        rows,
+        f"{images} images, split val",
+        note="Counted on the images that chose the operating points of both: `thorax validate` "
+        "counts on others.",
+    )
 
 
 def tried_table(results: Sequence[OptimizeResult]) -> Table | None:

@@ -123,12 +123,20 @@ class Comparison(Score, Measured):
     difference: dict[str, Interval]
     """The same by finding."""
     auroc_drop: Interval | None = None
-    """Mean AUROC of the one that was validated minus that of this one: above 0 is a loss. The
-    difference with the other sign, as `thorax optimize` has it and all tables show it."""
+    """Mean AUROC of the reference minus that of the candidate: above 0 is a loss, as in `thorax
+    optimize` and all tables."""
+    auroc_drop_is: Literal["model minus against", "against minus model"] = "model minus against"
+    """Which of the two is the reference, of drop and flips: the one that was validated; where that
+    one runs on a simulated card and this one does not, this one."""
     auroc_drop_by_finding: dict[str, Interval] = Field(default_factory=dict)
-    """The same by finding."""
+    """The drop of each finding."""
     flips: Flips | None = None
     """Findings that the two call otherwise; absent without operating points."""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this one is what drop and flips are from, and the validated one the candidate."""
+        return self.auroc_drop_is == "against minus model"
 
 
 class Pointing(Part):
