@@ -259,7 +259,9 @@ def compare_in_turns(
     """Compare two artifacts in one run, turn by turn, so that both meet the same machine.
 
     What else it does reaches both, and need not slow both alike: under load the ratio is that of a
-    busy machine. This one and the baseline are compiled alike, and each is measured for `duration_s` in all. The
+    busy machine.
+
+    This one and the baseline are compiled alike, and each is measured for `duration_s` in all. The
     scenario is offline, which compares images/s, or single-stream, answers/s one at a time;
     `max_loss`, 0 to below 1, is the fraction of it that may be lost.
     """
