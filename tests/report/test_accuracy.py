@@ -63,8 +63,8 @@ def test_a_drop_is_this_minus_the_other_as_in_optimize() -> None:
     assert table.columns == ("Finding", "FP32", "BF16")
 
 
-CARD = {"device": "HETERO:FPGA,CPU", "compute": "fp11+f32", "simulated": True}
-REFERENCE = {"auroc_drop_is": "against minus model"}
+CARD: dict[str, Any] = {"device": "HETERO:FPGA,CPU", "compute": "fp11+f32", "simulated": True}
+REFERENCE: dict[str, Any] = {"auroc_drop_is": "against minus model"}
 
 
 def test_a_drop_on_a_card_is_fp32_minus_the_card() -> None:

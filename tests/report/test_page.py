@@ -301,7 +301,7 @@ def test_an_own_mistake_is_no_damaged_result(
 def test_a_pointing_game_without_a_rate_is_a_dash() -> None:
     document = made_up.validation()
     document["pointing"] = {"Mass": {"hits": 1, "total": 2, "rate": None}}
-    assert pointing_table([ValidationResult.read(document)]).rows == (("Mass", "–"),)
+    assert pointing_table([ValidationResult.read(document)]).rows == (("Mass", "2", "–"),)
 
 
 def test_a_folder_is_no_page(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """How good networks are: AUROC, what each artifact costs, where heat maps point; tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -143,8 +143,9 @@ def difference_table(result: Accuracy) -> Table | None:
 
 def _minus(result: Accuracy, names: Sequence[str]) -> str:
     """Return which AUROC minus which the drops are: of a model on a card, its reference's."""
+    against: Sequence[Comparison | ScoreComparison] = result.against
     others: dict[bool, list[str]] = {}
-    for name, other in zip(names[1:], result.against, strict=True):
+    for name, other in zip(names[1:], against, strict=True):
         others.setdefault(_is_reference(other), []).append(name)
     parts = []
     for reference, same in others.items():
@@ -252,40 +253,80 @@ def _with_nearest(name: str, result: Accuracy) -> str:
     return f"{name} (close to {near})" if near else name
 
 
-def pointing_table(results: Sequence[ValidationResult]) -> Table:
-    """Return how often heat-map peaks lie in lesion boxes, beside what needs no network."""
+def pointing_table(results: Sequence[Accuracy | Comparison]) -> Table:
+    """Return how often heat-map peaks lie in lesion boxes, beside what needs no network.
+
+    A column each artifact that has maps, of `validate --against` too, named with their kind.
+    """
+    pointed = pointed_artifacts(results)
     games: dict[str, Pointing] = {}
-    for result in results:
+    for result in pointed:
         games = {**result.pointing, **games}
     rows = [
         (
             plain_name(name),
-            *(_hits_text(result.pointing.get(name)) for result in results),
+            _totals_text(result.pointing.get(name) for result in pointed),
+            *(_hits_text(result.pointing.get(name)) for result in pointed),
             number_text(game.random_rate, ".0%"),
             number_text(game.fixed_rate, ".0%"),
         )
         for name, game in games.items()
     ]
-    means = [result.pointing_mean for result in results]
+    means = [result.pointing_mean for result in pointed]
     first = next((mean for mean in means if mean), None)
     if first is not None:
-        rates = (number_text(mean and mean.rate, ".0%") for mean in means)
+        rates = (
+            interval_text((mean.rate_interval or mean.rate) if mean else None, ".0%")
+            for mean in means
+        )
         random, fixed = (
             number_text(value, ".0%") for value in (first.random_rate, first.fixed_rate)
         )
-        rows.append(("Mean", *rates, random, fixed))
+        rows.append(("Mean", "", *rates, random, fixed))
+    names = zip(series_names(pointed), pointed, strict=True)
     table = Table(
         "Pointing game",
-        ("Finding", *series_names(results), "Random point", "Fixed point"),
+        (
+            *("Finding", "Maps"),
+            *(", ".join(filter(None, (name, result.heatmap_kind))) for name, result in names),
+            *("Random point", "Fixed point"),
+        ),
         tuple(rows),
-        note="Share of heat maps whose peak lies inside a lesion box of the finding. Random: "
-        "expected of a point drawn over the image. Fixed: of the one point that hits most on "
-        "other images.",
+        note="Heat maps whose peak lies inside a lesion box of the finding, and their share; in "
+        "brackets: 95% interval. Random: share expected of a point drawn over the image. Fixed: of "
+        "the one point that hits most on other images.",
     )
     return dense(table)
+
+
+def pointed_artifacts(
+    results: Sequence[Accuracy | Comparison],
+) -> list[ValidationResult | Comparison]:
+    """Return each artifact that pointed, once, with those that it was compared with after it."""
+    artifacts: list[ValidationResult | Comparison] = []
+    for result in results:
+        each = [result, *(result.against if isinstance(result, ValidationResult) else ())]
+        for artifact in each:
+            if isinstance(artifact, ScoreResult | ScoreComparison) or not artifact.pointing:
+                continue
+            seen = any(_points_as(artifact, other) for other in artifacts)
+            artifacts += [] if seen else [artifact]
+    return artifacts
+
+
+def _points_as(
+    artifact: ValidationResult | Comparison, other: ValidationResult | Comparison
+) -> bool:
+    """Return whether both are one artifact, computed in one way on the same images."""
+    same = ("digest", "device", "compute", "heatmap_kind", "pointing")
+    return all(getattr(artifact, key) == getattr(other, key) for key in same)
+
+
+def _totals_text(games: Iterable[Pointing | None]) -> str:
+    return " / ".join(dict.fromkeys(f"{game.total:,}" for game in games if game))
 
 
 def _hits_text(game: Pointing | None) -> str:
     if game is None or game.rate is None:
         return "–"
-    return f"{game.rate:.0%} ({game.hits:,} of {game.total:,})"
+    return f"{game.hits:,}: {interval_text(game.rate_interval or game.rate, '.0%')}"

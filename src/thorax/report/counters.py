@@ -73,8 +73,8 @@ def cost_lines(costs: Iterable[LayerCost]) -> list[str]:
 
     `subgraph1: conv1:EXECUTED       layerType: Convolution ...` in whole microseconds, last the
     total of what executed, named measured or modelled. Where cards are simulated both have totals
-    of their own, and no sum goes over both. Name and status stand together where the name is long. Of several that share the work each has its lines, and its totals, below its
-    device string.
+    of their own, and no sum goes over both. Name and status stand together where the name is long.
+    Of several that share the work each has its lines, and its totals, below its device string.
     """
     lines = []
     for member, rows in by_member(costs).items():

@@ -27,6 +27,14 @@ def optimize_tables(result: OptimizeResult) -> list[Table | None]:
 
 def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
     """Return size, work and cost in AUROC, one row an artifact."""
+    notes = [
+        "With cam: the work of the same network with heat maps of that kind."
+        if any(_cam_macs(result) is not None for result in results)
+        else "",
+        "AUROC drop: FP32 minus the artifact, validation split."
+        if any(result.auroc_drop is not None for result in results)
+        else "",
+    ]
     return table_of(
         "Artifacts",
         results,
@@ -35,12 +43,21 @@ def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
             "Size MB": lambda result: scaled_text(result.size_bytes, 1e6, ".1f"),
             "Parameters 10⁶": lambda result: scaled_text(result.parameters, 1e6, ".2f"),
             "MACs 10⁹ / image": lambda result: scaled_text(result.macs, 1e9, ".3f"),
+            "with cam": lambda result: scaled_text(_cam_macs(result), 1e9, ".3f"),
+            "Heat maps": lambda result: (
+                (result.heatmap_kind or "") if isinstance(result, OptimizeResult) else ""
+            ),
             "AUROC drop": lambda result: number_text(result.auroc_drop, "+.4f"),
         },
-        note="AUROC drop: FP32 minus the artifact, validation split."
-        if any(result.auroc_drop is not None for result in results)
-        else "",
+        note=" ".join(filter(None, notes)),
     )
+
+
+def _cam_macs(result: OptimizeResult | ConvertResult) -> int | None:
+    """Return the work with `cam` maps of what has others; None where not known."""
+    if not isinstance(result, OptimizeResult) or result.heatmap_kind in (None, "cam"):
+        return None
+    return result.rewritten.cam_macs if result.rewritten else None
 
 
 def ports_table(result: ConvertResult) -> Table:

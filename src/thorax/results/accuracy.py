@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from thorax.results.schema import Part, Result
-from thorax.results.shared import Engine, Environment, Interval, Modelled
+from thorax.results.shared import Engine, Environment, HeatmapKind, Interval, Modelled
 
 
 class LabelScore(Interval):
@@ -114,7 +114,49 @@ class Flips(Part):
     """Of a probability, as the graphs give it."""
 
 
-class Comparison(Score, Measured):
+class Pointing(Part):
+    """How often the peak of a heat map lay in a lesion box of its finding."""
+
+    hits: int
+    total: int
+    rate: float | None
+    """Hits / total, 0-1."""
+    rate_interval: Interval | None = None
+    """That rate with its 95 % interval: Wilson's, of as many trials as there are patients."""
+    random_rate: float | None = None
+    """Expected of a point drawn evenly over the image: mean share of the image in boxes."""
+    fixed_rate: float | None = None
+    """Of one point for all images, the one that hits most on other images of train and val; null
+    where those have no box."""
+    fixed_point: tuple[float, float] | None = None
+    """Where that point is: x, y, in pixels of the images of the store."""
+
+
+class MeanPointing(Part):
+    """The pointing game on average over the findings that have boxes."""
+
+    findings: int
+    """How many."""
+    rate: float
+    rate_interval: Interval | None = None
+    """That rate with its 95 % interval, patients resampled."""
+    random_rate: float
+    fixed_rate: float | None
+    """Null where a finding has none."""
+
+
+class Pointed(Part):
+    """Where the heat maps of an artifact point."""
+
+    heatmap_kind: HeatmapKind | None = None
+    """What its maps are; absent without maps, and of artifacts that do not say it."""
+    pointing: dict[str, Pointing] = Field(default_factory=dict)
+    """By finding; empty without heat maps."""
+    pointing_mean: MeanPointing | None = None
+    """Absent without heat maps or boxes."""
+
+
+class Comparison(Pointed, Score, Measured):
     """Another artifact on the same images, and how it differs from the one that was validated."""
 
     difference_is: str = "against minus model"
@@ -139,33 +181,6 @@ class Comparison(Score, Measured):
         return self.auroc_drop_is == "against minus model"
 
 
-class Pointing(Part):
-    """How often the peak of a heat map lay in a lesion box of its finding."""
-
-    hits: int
-    total: int
-    rate: float | None
-    """Hits / total, 0-1."""
-    random_rate: float | None = None
-    """Expected of a point drawn evenly over the image: mean share of the image in boxes."""
-    fixed_rate: float | None = None
-    """Of one point for all images, the one that hits most on other images of train and val; null
-    where those have no box."""
-    fixed_point: tuple[float, float] | None = None
-    """Where that point is: x, y, in pixels of the images of the store."""
-
-
-class MeanPointing(Part):
-    """The pointing game on average over the findings that have boxes."""
-
-    findings: int
-    """How many."""
-    rate: float
-    random_rate: float
-    fixed_rate: float | None
-    """Null where a finding has none."""
-
-
 class _Validated(Measured, Result):
     command: Literal["validate"] = "validate"
     store: str
@@ -175,13 +190,9 @@ class _Validated(Measured, Result):
     """Whether probabilities are calibrated as the artifact says."""
 
 
-class ValidationResult(Score, _Validated):
+class ValidationResult(Pointed, Score, _Validated):
     """How good an artifact is on a split of a store."""
 
-    pointing: dict[str, Pointing] = Field(default_factory=dict)
-    """By finding; empty without heat maps."""
-    pointing_mean: MeanPointing | None = None
-    """Absent without heat maps or boxes."""
     environment: Environment | None = None
     unlabelled: tuple[str, ...] = ()
     """Findings that the model answers and the store has no labels of; not scored."""
