@@ -308,8 +308,9 @@ def pointing_game(
         tolerance: margin around each box, in the unit of the frame.
 
     Example:
-        >>> pointing_game([(5, 5), (50, 5)], [[(0, 0, 10, 10)], [(0, 0, 10, 10)]])
-        Pointing(hits=1, total=2, rate=0.5)
+        >>> game = pointing_game([(5, 5), (50, 5)], [[(0, 0, 10, 10)], [(0, 0, 10, 10)]])
+        >>> game.hits, game.total, game.rate
+        (1, 2, 0.5)
     """
     pairs = [(peak, lesions) for peak, lesions in zip(peaks, boxes, strict=True) if lesions]
     hits = sum(in_a_box(peak, lesions, tolerance=tolerance) for peak, lesions in pairs)
