@@ -551,7 +551,7 @@ CLAIMS: Final[Sequence[Claim]] = (
         "heatmaps",
         Section.AUROC,
         "Where heat maps point",
-        "Share of lesion boxes that the peak of a heat map lies in: mean over 14 findings of the "
+        "Share of heat maps whose peak lies in a lesion box: mean over 14 findings of the "
         "demo's drawings, and the boxes of pneumonia of ChestX-ray14, a network trained on each.",
         "kinds of maps; a random and the best fixed point",
         "benchmarks.heatmaps",

@@ -190,8 +190,8 @@ OBJECTIONS: Final[Sequence[Objection]] = (
             ),
         ),
         held_by=(
-            "inference/test_operating_points.py::test_flips_are_counted_by_image_and_by_finding_where_there_is_a_point",
-            "inference/test_operating_points.py::test_points_of_its_own_undo_what_moves_all_scores_alike",
+            "evaluate/test_flips.py::test_flips_are_counted_by_image_and_by_finding_where_there_is_a_point",
+            "evaluate/test_flips.py::test_points_of_its_own_undo_what_moves_all_scores_alike",
         ),
     ),
     Objection(

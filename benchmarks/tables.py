@@ -104,13 +104,17 @@ def phantoms(document: Document) -> str:
 
 
 def heatmaps(document: Document) -> str:
-    """Return how often each kind of map points into a box, beside points that need no network."""
+    """Return AUROC and hits of each kind of map, beside points that need no network.
+
+    Below it the hits of each finding of the drawings, of the finer network.
+    """
     lines: list[str] = []
     for task, title in (
         ("drawings", "drawings, mean of 14 findings"),
         ("radiographs", "ChestX-ray14, Pneumonia"),
     ):
         rows = [row for row in document["rows"] if row["task"] == task]
+        first = {row["output_stride"]: row for row in reversed(rows)}
         strides = list(dict.fromkeys(row["output_stride"] for row in rows))
         if not lines:
             heads = (f"output stride {one}: hits | 10⁶ MACs" for one in strides)
@@ -118,8 +122,10 @@ def heatmaps(document: Document) -> str:
         hits = [row["pointing_mean" if task == "drawings" else "pointing"] for row in rows]
         if task == "radiographs":
             hits = [found["Pneumonia"] for found in hits]
-            title += f", {hits[0]['total']} boxes"
+            title += f", {hits[0]['total']} maps"
         lines.append(f"| **{title}** |" + " | |" * len(strides))
+        areas = (f" {_interval(first[stride]['mean_auroc'])} | |" for stride in strides)
+        lines.append(f"| mean AUROC of the network |{''.join(areas)}")
         for name, key in (("random point", "random_rate"), ("best fixed point", "fixed_rate")):
             if hits[0][key] is not None:
                 lines.append(f"| {name} |" + f" {hits[0][key]:.3f} | |" * len(strides))
@@ -127,9 +133,36 @@ def heatmaps(document: Document) -> str:
             cells = [f"`{kind}`"]
             for row, found in zip(rows, hits, strict=True):
                 if row["maps"] == kind:
-                    cells += [f"{found['rate']:.3f}", f"{row['macs'] / 1e6:,.0f}"]
+                    cells += [_rate(found), f"{row['macs'] / 1e6:,.0f}"]
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_pointed(document, stride=16)])
+
+
+def _pointed(document: Document, *, stride: int) -> list[str]:
+    """Return how often each finding of the drawings is pointed at, by an output stride."""
+    games = {
+        row["maps"]: row["pointing"]
+        for row in document["rows"]
+        if (row["task"], row["output_stride"]) == ("drawings", stride)
+    }
+    lines = [
+        f"| drawings, output stride {stride} | maps | `cam` | `relative` | random point "
+        "| best fixed point |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, cam in games["cam"].items():
+        cells = [name.replace("_", " "), f"{cam['total']:,}"]
+        cells += [_rate(games[kind][name]) for kind in ("cam", "relative")]
+        for key in ("random_rate", "fixed_rate"):
+            cells.append("" if cam.get(key) is None else f"{cam[key]:.3f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _rate(game: Mapping[str, Any]) -> str:
+    """Return the share of hits, with its interval where the file has it."""
+    bounds = game.get("rate_interval")
+    return f"{game['rate']:.3f}" if bounds is None else _interval(bounds)
 
 
 def _cost(row: Mapping[str, Any]) -> str:

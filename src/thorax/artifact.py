@@ -22,6 +22,7 @@ from thorax.labels import INTENDED_USE, LabelSet
 from thorax.metrics import Platt
 from thorax.results.benchmark import StoredSetting
 from thorax.results.optimize import Trial as JudgedTrial
+from thorax.results.shared import HeatmapKind
 
 XML: Final = "model.xml"
 BIN: Final = "model.bin"
@@ -108,6 +109,8 @@ class Card(_Frozen):
     others, or it takes no batch. Not in the card where it need not, so that earlier versions read
     that card."""
     heatmap: HeatmapGrid | None = None
+    heatmap_kind: HeatmapKind | None = Field(default=None, exclude_if=lambda kind: kind is None)
+    """What its heat maps are; None without any."""
     extensions: tuple[str, ...] = ()
     """Layers that OpenVINO lacks, `version::type`: `--extension` must say what computes them."""
     thresholds: dict[str, float] | None = None

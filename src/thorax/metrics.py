@@ -4,7 +4,7 @@ Arrays are `labels` int8 (1 present, 0 absent, -1 unknown) and `scores` float of
 Unknown entries never count. What the data cannot answer (a class is missing) is NaN, never a guess.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -23,6 +23,9 @@ _CHUNK: Final = 64
 
 _COVERAGE: Final = 0.95
 """Of the intervals, 0-1."""
+
+_NORMAL: Final = 1.959964
+"""Standard deviations within which a normal value lies with probability `_COVERAGE`."""
 
 _FEWEST: Final = 20
 """Usable resamples below which percentiles would be a fiction; the bounds are NaN then."""
@@ -305,20 +308,64 @@ def pointing_game(
         tolerance: margin around each box, in the unit of the frame.
 
     Example:
-        >>> pointing_game([(5, 5), (50, 5)], [[(0, 0, 10, 10)], [(0, 0, 10, 10)]])
-        Pointing(hits=1, total=2, rate=0.5)
+        >>> game = pointing_game([(5, 5), (50, 5)], [[(0, 0, 10, 10)], [(0, 0, 10, 10)]])
+        >>> game.hits, game.total, game.rate
+        (1, 2, 0.5)
     """
     pairs = [(peak, lesions) for peak, lesions in zip(peaks, boxes, strict=True) if lesions]
-    hits = sum(
-        any(
-            left - tolerance <= x <= left + width + tolerance
-            and top - tolerance <= y <= top + height + tolerance
-            for left, top, width, height in lesions
-        )
-        for (x, y), lesions in pairs
-    )
+    hits = sum(in_a_box(peak, lesions, tolerance=tolerance) for peak, lesions in pairs)
     total = len(pairs)
     return Pointing(hits=hits, total=total, rate=hits / total if total else None)
+
+
+def in_a_box(
+    point: tuple[float, float],
+    boxes: Sequence[tuple[float, float, float, float]],
+    *,
+    tolerance: float = 0.0,
+) -> bool:
+    """Return whether a point (x, y) lies in any box (x, y, width, height), borders included."""
+    x, y = point
+    return any(
+        left - tolerance <= x <= left + width + tolerance
+        and top - tolerance <= y <= top + height + tolerance
+        for left, top, width, height in boxes
+    )
+
+
+def wilson(rate: float, trials: int) -> Interval:
+    """Return a share of trials, 0-1, with its 95 % interval (Wilson, JASA 22 (1927)).
+
+    Unlike a bootstrap it has a width at 0 and 1 too.
+
+    Example:
+        >>> found = wilson(0.0, 10)
+        >>> round(found.low, 3), round(found.high, 3)
+        (0.0, 0.278)
+    """
+    spread = _NORMAL**2 / trials
+    middle = (rate + spread / 2) / (1 + spread)
+    reach = np.sqrt(rate * (1 - rate) * spread + spread**2 / 4) / (1 + spread)
+    low, high = min(rate, middle - reach), max(rate, middle + reach)
+    return Interval(rate, float(max(0.0, low)), float(min(1.0, high)))
+
+
+def bootstrap_mean_rate(hits: Floats, patients: Patients, *, samples: int = 1000) -> Interval:
+    """Return the mean over labels of the share of hits, with its 95 % interval over patients.
+
+    Hits are float64 [N,K], 1 or 0, NaN where nothing was asked; each label has one that is known. A
+    resample in which a label lost all of its own does not count.
+    """
+    names, owner = np.unique(np.asarray(patients), return_inverse=True)
+    known = np.zeros((len(names), hits.shape[1]))
+    right = np.zeros_like(known)
+    np.add.at(known, owner, ~np.isnan(hits))
+    np.add.at(right, owner, np.nan_to_num(hits))
+    drawn = []
+    for weights in _patient_weights(len(names), samples, seed=0):
+        with np.errstate(invalid="ignore"):
+            drawn.append(((weights @ right) / (weights @ known)).mean(axis=1))
+    return _interval(float(np.nanmean(hits, axis=0).mean()), np.concatenate(drawn))
 
 
 def _check(labels: Labels, scores: Scores, dimensions: Literal[1, 2]) -> None:
@@ -354,20 +401,27 @@ def _resample(
         [_Ranking(labels[:, k], scores[:, k], owner) for k in range(labels.shape[1])]
         for scores in contenders
     ]
-    random = np.random.default_rng(seed)
     drawn = np.empty((len(contenders), samples, labels.shape[1]))
-    for start in range(0, samples, _CHUNK):
-        stop = min(start + _CHUNK, samples)
-        weights = np.stack(
-            [
-                np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))
-                for _ in range(start, stop)
-            ]
-        )
+    start = 0
+    for weights in _patient_weights(len(names), samples, seed):
+        stop = start + len(weights)
         for m, row in enumerate(rankings):
             for k, ranking in enumerate(row):
                 drawn[m, start:stop, k] = ranking.auroc(weights)
+        start = stop
     return np.stack([auroc(labels, scores) for scores in contenders]), drawn
+
+
+def _patient_weights(patients: int, samples: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield how often each resample drew each patient, int64 [up to _CHUNK, patients] a time."""
+    random = np.random.default_rng(seed)
+    for start in range(0, samples, _CHUNK):
+        yield np.stack(
+            [
+                np.bincount(random.integers(patients, size=patients), minlength=patients)
+                for _ in range(start, min(start + _CHUNK, samples))
+            ]
+        )
 
 
 def _intervals(observed: Floats, drawn: Floats) -> Intervals:

@@ -308,7 +308,7 @@ def test_classify_from_a_shell(
         (["{image}", "-pc"], "Total measured"),
         (["-pc", "layers", "{image}"], "Total measured"),
         (["-pc=lines", "{image}"], "realTime: "),
-        (["{image}", "-pc", "lines"], "Total time: "),
+        (["{image}", "-pc", "lines"], "Total time, measured: "),
         (["-pc", "--", "{image}"], "Total measured"),
     ],
 )

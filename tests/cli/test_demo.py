@@ -78,5 +78,7 @@ def test_the_results_of_a_demo_make_its_page_again(
     made = demonstration.make(tmp_path / "demo")
     read = read_results([tmp_path / "demo" / "results"])
     page = write_report(read, tmp_path / "again.html", title="T").read_text("utf-8")
+    for column in ("Random point", "Fixed point"):
+        assert column in page
     pictures = Path(made.result.report).read_text("utf-8").count("data:image/jpeg;base64,")
     assert pictures == page.count("data:image/jpeg;base64,") > 0

@@ -8,8 +8,9 @@ import pytest
 from thorax.artifact import HeatmapGrid
 from thorax.data.samples import Box
 from thorax.data.store import Store
-from thorax.evaluate.pointing import best_point, covered, mean_of, point
-from thorax.metrics import pointing_game
+from thorax.evaluate.pointing import Games, best_point, covered, mean_of, point
+from thorax.metrics import Interval, pointing_game, wilson
+from thorax.results import shared as results
 
 
 def test_covered_pixels_are_those_that_the_game_counts() -> None:
@@ -42,7 +43,8 @@ def test_a_map_is_judged_beside_chance_and_a_point_of_other_images(tiny_store: S
     maps = np.zeros((len(indices), 1, 4, 4), np.float32)
     maps[:, 0, 3, 3] = 1
     grid = HeatmapGrid(stride=side / 4, offset=side / 8)
-    game = point(maps, grid, store, indices, ["Mass"])["Mass"]
+    games = point(maps, grid, store, indices, ["Mass"])
+    game = games.by_finding["Mass"]
     assert (game.hits, game.total, game.rate) == (len(indices), len(indices), 1)
     assert game.random_rate == pytest.approx(0.5)
     assert game.fixed_point is not None
@@ -50,8 +52,39 @@ def test_a_map_is_judged_beside_chance_and_a_point_of_other_images(tiny_store: S
     assert x <= 6
     # In the middle of what covers the others: of the judged ones a hit or none by its row alone.
     assert game.fixed_rate == float(y >= side / 2)
-    mean = mean_of({"Mass": game, "Edema": game.model_copy(update={"fixed_rate": None})})
-    assert mean is not None
+    both = {"Mass": game, "Edema": game.model_copy(update={"fixed_rate": None})}
+    mean = mean_of(both, Interval(1.0, 1.0, 1.0))
     assert (mean.findings, mean.rate, mean.fixed_rate) == (2, 1, None)
-    assert mean_of({}) is None
-    assert point(maps, grid, store, indices, ["Hernia"]) == {}
+    assert point(maps, grid, store, indices, ["Hernia"]) == Games({}, None)
+
+
+def test_rates_are_bounded_by_patients_and_not_by_images(tiny_store: Store) -> None:
+    indices = tiny_store.select("train")
+    side = tiny_store.side
+    # Of every second image the lesion is in the upper half, where no map points.
+    lesions: list[tuple[Box, ...]] = [()] * len(tiny_store)
+    for row, index in enumerate(indices):
+        lesions[index] = (Box("Mass", 0, side / 2 * (row % 2), side, side / 2 - 1),)
+    maps = np.zeros((len(indices), 1, 4, 4), np.float32)
+    maps[:, 0, 3, 3] = 1
+    grid = HeatmapGrid(stride=side / 4, offset=side / 8)
+    apart = tuple(f"p{index}" for index in range(len(tiny_store)))
+    pairs = tuple(f"p{index // 4}" for index in range(len(tiny_store)))
+    widths = []
+    for patients in (apart, pairs):
+        store = replace(tiny_store, boxes=tuple(lesions), patients=patients)
+        games = point(maps, grid, store, indices, ["Mass"], samples=300)
+        game, mean = games.by_finding["Mass"], games.mean
+        assert mean is not None
+        assert game.rate == mean.rate == len(indices) // 2 / len(indices)
+        bounds = game.rate_interval
+        trials = len({patients[index] for index in indices})
+        assert bounds == results.Interval.of(wilson(game.rate, trials))
+        assert mean.rate_interval is not None
+        assert mean.rate_interval.low is not None
+        assert mean.rate_interval.high is not None
+        assert mean.rate_interval.low <= mean.rate <= mean.rate_interval.high
+        assert bounds.low is not None
+        assert bounds.high is not None
+        widths.append(bounds.high - bounds.low)
+    assert widths[1] > 1.5 * widths[0]

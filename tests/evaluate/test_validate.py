@@ -4,13 +4,14 @@ import dataclasses
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from thorax import metrics
-from thorax.artifact import Artifact
+from thorax.artifact import Artifact, Precision
 from thorax.benchmark.measurement import Speed
 from thorax.data.samples import Box
 from thorax.data.store import Store
@@ -29,7 +30,8 @@ from thorax.inference.heatmap_picture import peak
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
 from thorax.metrics import bootstrap_difference
-from thorax.report.accuracy import cost_table, scope_lines
+from thorax.quantization.optimize import OptimizeOptions, optimize
+from thorax.report.accuracy import cost_table, pointing_table, scope_lines
 from thorax.results.accuracy import ValidationResult
 from thorax.results.shared import Interval
 
@@ -102,6 +104,7 @@ def test_two_artifacts_are_compared_on_the_same_images(
     assert difference["value"] == pytest.approx(means[0] - means[1])
     assert difference["low"] <= difference["value"] <= difference["high"]
     drop = other["auroc_drop"]
+    assert other["auroc_drop_is"] == "model minus against"
     assert [drop[key] for key in ("value", "low", "high")] == [
         -difference[key] for key in ("value", "high", "low")
     ]
@@ -162,7 +165,7 @@ def test_pointing_counts_peaks_within_the_boxes_of_their_finding(
             )
             hits.setdefault(name, []).append(inside)
     assert hits
-    found = {name: (one.hits, one.total) for name, one in whole.pointing.items()}
+    found = {name: (one.hits, one.total) for name, one in whole.games.by_finding.items()}
     assert found == {name: (sum(inside), len(inside)) for name, inside in hits.items()}
 
 
@@ -178,9 +181,45 @@ def test_a_box_around_everything_is_hit_and_one_outside_never(
     assert (game["hits"], game["total"], game["rate"]) == (rate * total, total, rate)
     # A point that is always the same, and one that is drawn, do as well there as any.
     assert (game["random_rate"], game["fixed_rate"]) == (rate, rate)
-    assert made["pointing_mean"] == {
+    mean = made["pointing_mean"]
+    assert mean == {
         "findings": 1, "rate": rate, "random_rate": rate, "fixed_rate": rate,
+        "rate_interval": {"value": rate, "low": rate, "high": rate},
     }  # fmt: skip
+    # Wilson's knows that what was never seen in a few images may still be.
+    interval = game["rate_interval"]
+    assert 0.05 < interval["high"] - interval["low"] < 1
+    assert interval["low"] <= rate <= interval["high"]
+
+
+def test_kinds_of_heat_maps_are_compared_side_by_side(
+    tiny_run: Path, tiny_fp32: Artifact, tiny_store: Store, tmp_path: Path
+) -> None:
+    relative = optimize(
+        tiny_run, tmp_path / "r", Precision.FP32, store=tiny_store,
+        options=OptimizeOptions(heatmap="relative"),
+    ).artifact  # fmt: skip
+    engines = [compile(tiny_fp32), compile(relative)]
+    result = validate(engines, tiny_store, split="train", samples=50)
+    made = checked(result)
+    (other,) = made["against"]
+    assert (made["heatmap_kind"], other["heatmap_kind"]) == ("cam", "relative")
+    assert other["pointing"] == checked(
+        validate([compile(relative)], tiny_store, split="train", samples=50)
+    )["pointing"]  # fmt: skip
+    assert other["pointing_mean"]["findings"] == made["pointing_mean"]["findings"]
+    for name, game in made["pointing"].items():
+        same = ("total", "random_rate", "fixed_rate")
+        assert [game.get(key) for key in same] == [other["pointing"][name].get(key) for key in same]
+    table = pointing_table([result])
+    assert table.columns == (
+        "Finding", "Maps", "FP32 #1, cam", "FP32 #2, relative", "Random point", "Fixed point",
+    )  # fmt: skip
+    assert table.rows[-1][0] == "Mean"
+    assert all("[" in cell for row in table.rows for cell in row[2:4])
+    # What others were compared with is shown once.
+    again = validation_result(score_split(engines[0], tiny_store, split="train", samples=50))
+    assert len(pointing_table([again, result]).columns) == len(table.columns)
 
 
 def test_flips_are_those_of_the_operating_points_of_the_cards(
@@ -334,6 +373,11 @@ def test_what_runs_on_a_simulated_card_is_compared_with_fp32_on_the_cpu(
         f"val split of {tiny_store.path.name}",
     ]
     assert flips["own_points"] is not None
+    # A drop is the reference minus the candidate: FP32 on the CPU minus the card.
+    assert other["auroc_drop_is"] == "against minus model"
+    assert other["auroc_drop"]["value"] == pytest.approx(other["mean_auroc"] - told["mean_auroc"])
+    assert other["auroc_drop"] == other["mean_difference"]
+    assert other["auroc_drop_by_finding"] == other["difference"]
     unsplit = dataclasses.replace(tiny_store, splits=("test",) * len(tiny_store))
     bare = checked(validate(alone, unsplit, samples=100))["against"][0]["flips"]
     assert (bare["own_points"], bare["points_from"]) == (None, None)

@@ -14,6 +14,7 @@ from thorax.devices.engine import HEATMAP, PROBABILITY, compile
 from thorax.errors import ModelError, UsageError
 from thorax.ir.atrous import without_last_stride
 from thorax.quantization.optimize import OptimizeOptions, optimize
+from thorax.report.optimize import artifact_table
 from thorax.training.networks import TOPOLOGIES, Topology
 
 Convert = Callable[..., Any]
@@ -27,7 +28,8 @@ def test_every_second_cell_and_all_findings_are_what_they_were(
     convert: Convert, topology: Topology, stride: int, tmp_path: Path
 ) -> None:
     made = convert(topology, output_stride=stride, side=64)
-    fine = optimize(made.checkpoint, tmp_path / "fine", Precision.FP32, options=FINE).artifact
+    optimized = optimize(made.checkpoint, tmp_path / "fine", Precision.FP32, options=FINE)
+    fine = optimized.artifact
     images = made.images()
     before = made.outputs(images)
     after = compile(fine).infer_many(images[:, 0], np.arange(len(images)))
@@ -41,6 +43,11 @@ def test_every_second_cell_and_all_findings_are_what_they_were(
     assert old.heatmap == HeatmapGrid(stride=stride, offset=old.heatmap.offset)
     assert new.heatmap == HeatmapGrid(stride=stride / 2, offset=old.heatmap.offset)
     assert new.macs > old.macs
+    assert (old.heatmap_kind, new.heatmap_kind) == ("cam", "fine")
+    assert optimized.result.rewritten is not None
+    assert optimized.result.rewritten.cam_macs == old.macs
+    (row,) = artifact_table([optimized.result]).rows
+    assert row[3:6] == (f"{new.macs / 1e9:.3f}", f"{old.macs / 1e9:.3f}", "fine")
 
 
 def stage(last: Callable[[ov.Node], ov.Node]) -> ov.Output:

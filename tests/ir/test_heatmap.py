@@ -35,8 +35,11 @@ def test_a_relative_map_is_the_map_minus_its_mean_over_the_train_split(
     np.testing.assert_allclose(relative.heatmap, wanted, atol=loose * np.abs(plain.heatmap).max())
     np.testing.assert_allclose(relative.probability, plain.probability, atol=loose)
     card = made.artifact.card
-    assert (card.heatmap, card.provenance["heatmap"]) == (tiny_fp32.card.heatmap, "relative")
-    assert "heatmap" not in tiny_fp32.card.provenance
+    assert (card.heatmap, card.heatmap_kind) == (tiny_fp32.card.heatmap, "relative")
+    assert tiny_fp32.card.heatmap_kind == "cam"
+    assert (made.result.heatmap_kind, made.result.macs) == ("relative", card.macs)
+    assert made.result.rewritten is not None
+    assert made.result.rewritten.cam_macs == tiny_fp32.card.macs
 
 
 def test_without_images_nothing_is_usual(tiny_run: Path, tmp_path: Path) -> None:

@@ -63,6 +63,63 @@ def test_a_drop_is_this_minus_the_other_as_in_optimize() -> None:
     assert table.columns == ("Finding", "FP32", "BF16")
 
 
+CARD: dict[str, Any] = {"device": "HETERO:FPGA,CPU", "compute": "fp11+f32", "simulated": True}
+REFERENCE: dict[str, Any] = {"auroc_drop_is": "against minus model"}
+
+
+def test_a_drop_on_a_card_is_fp32_minus_the_card() -> None:
+    # The document has FP32 on the CPU minus the card, +0.0012: that much is lost on it.
+    result = validation(**CARD, against=(comparison("fp32", **REFERENCE),))
+    table = difference_table(result)
+    assert table is not None
+    assert table.title == "AUROC drop: AUROC of FP32 minus AUROC of FP32 as FP11, same images"
+    assert table.rows[-1] == ("Mean", "+0.0012 [-0.0004, +0.0031]")
+    costs = cost_table(result)
+    assert costs is not None
+    assert costs.note.startswith("AUROC drop: FP32 minus the artifact. ")
+    assert [(row[0], row[2]) for row in costs.rows] == [
+        ("FP32 as FP11", "+0.0012 [-0.0004, +0.0031]"), ("FP32", ""),
+    ]  # fmt: skip
+
+
+def test_of_several_references_of_a_card_each_has_its_drop_and_its_flips() -> None:
+    share = {"images": 0.1, "findings": 0.01, "to_positive": 1, "to_negative": 1}
+    flips = {
+        "images": 900, "findings": 14, "reference": "x", "same_points": share, "own_points": None,
+        "points_from": None, "by_finding": {}, "largest_change": 0.1,
+    }  # fmt: skip
+    against = [
+        comparison("fp32", **REFERENCE, flips=flips),
+        comparison("int8", **REFERENCE, flips=flips),
+        comparison("fp11", **CARD, flips=flips),
+    ]
+    result = validation(**CARD, against=against)
+    names = ("FP32 as FP11", "FP32", "INT8", "FP11")
+    table = difference_table(result)
+    assert table is not None
+    assert table.title == (
+        "AUROC drop: AUROC of FP32, INT8 minus AUROC of FP32 as FP11; AUROC of FP32 as FP11 minus "
+        "AUROC of FP11, same images"
+    )
+    assert table.columns == ("Finding", *names[1:])
+    assert table.rows[-1][1:] == (
+        "+0.0012 [-0.0004, +0.0031]", "+0.0012 [-0.0004, +0.0031]", "-0.0012 [-0.0031, +0.0004]",
+    )  # fmt: skip
+    costs = cost_table(result)
+    assert costs is not None
+    assert costs.note.startswith(
+        "AUROC drop: FP32 as FP11 minus the artifact; in the rows of FP32, INT8 the artifact minus "
+        "FP32 as FP11. "
+    )
+    assert [row[2] for row in costs.rows] == ["", *table.rows[-1][1:]]
+    called = flips_table(result)
+    assert called is not None
+    assert called.title.startswith("What is called otherwise than by FP32, INT8, FP32 as FP11: ")
+    assert [row[:2] for row in called.rows] == [
+        (names[0], "FP32"), (names[0], "INT8"), ("FP11", names[0]),
+    ]  # fmt: skip
+
+
 def test_one_table_says_what_every_precision_costs_and_brings(tmp_path: Path) -> None:
     assert cost_table(validation()) is None
     speed: dict[str, Any] = {"latency_ms": {"p50": 12.34}, "images_per_s": 1234.5}
@@ -112,7 +169,8 @@ def test_what_flips_is_a_share_of_images_and_of_findings(tmp_path: Path) -> None
     result = validation(against=[comparison("bf16", flips=flips), comparison("int8", flips=own)])
     table = flips_table(result)
     assert table is not None
-    assert table.title.startswith("What is called otherwise than by resnet18-fp32 on CPU: ")
+    # By the name that the other tables have for it.
+    assert table.title.startswith("What is called otherwise than by FP32: ")
     assert table.rows == (
         ("BF16", "14.5%", "1.2%", "", "", "0.087"),
         ("INT8", "14.5%", "1.2%", "6.1%", "10.0%", "0.087"),

@@ -301,7 +301,28 @@ def test_an_own_mistake_is_no_damaged_result(
 def test_a_pointing_game_without_a_rate_is_a_dash() -> None:
     document = made_up.validation()
     document["pointing"] = {"Mass": {"hits": 1, "total": 2, "rate": None}}
-    assert pointing_table([ValidationResult.read(document)]).rows == (("Mass", "–"),)
+    assert pointing_table([ValidationResult.read(document)]).rows == (("Mass", "2", "–"),)
+
+
+def test_a_page_has_random_and_fixed_point_beside_the_hits_of_each_finding(
+    tmp_path: Path,
+) -> None:
+    document = made_up.validation() | {"heatmap_kind": "cam"}
+    bounds = {"value": 0.61, "low": 0.5, "high": 0.71}
+    document["pointing"] = {
+        "Mass": {
+            "hits": 61, "total": 100, "rate": 0.61, "rate_interval": bounds,
+            "random_rate": 0.12, "fixed_rate": 0.34,
+        },
+    }  # fmt: skip
+    result = ValidationResult.read(document)
+    page = write_report([result], tmp_path / "report.html", title="T").read_text("utf-8")
+    section = page.partition("Where it looks</h2>")[2].partition("</section>")[0]
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", section)
+    assert cells == [
+        "Finding", "Maps", "FP32, cam", "Random point", "Fixed point",
+        "Mass", "100", "61: 61% [50%,\xa071%]", "12%", "34%",
+    ]  # fmt: skip
 
 
 def test_a_folder_is_no_page(tmp_path: Path) -> None:

@@ -256,7 +256,10 @@ def compare_in_turns(
     rounds: int = ROUNDS,
     max_loss: float = MAX_LOSS,
 ) -> BaselineComparison:
-    """Compare two artifacts in one run, turn by turn: what else the machine does slows both alike.
+    """Compare two artifacts in one run, turn by turn, so that both meet the same machine.
+
+    What else it does reaches both, and need not slow both alike: under load the ratio is that of a
+    busy machine.
 
     This one and the baseline are compiled alike, and each is measured for `duration_s` in all. The
     scenario is offline, which compares images/s, or single-stream, answers/s one at a time;

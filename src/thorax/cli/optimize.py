@@ -127,13 +127,14 @@ class Target:
 
     def options(self) -> "OptimizeOptions":
         """Return what a precision may cost, and the rest, as values."""
-        from thorax.quantization.optimize import Maps, OptimizeOptions
+        from thorax.quantization.optimize import OptimizeOptions
+        from thorax.results.shared import HeatmapKind
 
         return OptimizeOptions(
             max_auroc_drop=self.max_auroc_drop,
             keep=() if self.keep is None else _names(self.keep),
             device=self.device,
-            heatmap=one_of("--heatmap", self.heatmap, get_args(Maps)),
+            heatmap=one_of("--heatmap", self.heatmap, get_args(HeatmapKind)),
         )
 
 

@@ -33,10 +33,11 @@ def in_turns(
 ) -> npt.NDArray[np.float64]:
     """Return float64 [rounds, engines] of what `rate` says of each engine in each round.
 
-    A clock that drifts and a neighbour that wakes up hit all engines of a round alike, so that
-    ratios within a round mean something where rates do not. Each round begins with the next engine.
-    Engines run one after another, never two at a time, each `rounds` turns of `window_s`, seconds;
-    `rate` takes an engine and a window in seconds, and returns a rate, per second.
+    A clock that drifts and a neighbour that wakes up reach all engines of a round, so that ratios
+    within a round mean something where rates do not; under load those of a busy machine. Each round
+    begins with the next engine. Engines run one after another, never two at a time, each `rounds`
+    turns of `window_s`, seconds; `rate` takes an engine and a window in seconds, and returns a
+    rate, per second.
     """
     for engine in engines:
         rate(engine, WARM_UP_S)

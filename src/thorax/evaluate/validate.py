@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax import metrics
-from thorax.artifact import Artifact, Precision
+from thorax.artifact import Artifact, HeatmapGrid, Precision
 from thorax.benchmark.measurement import Speed, side_by_side
 from thorax.data.store import Store
 from thorax.devices.core import simulates
@@ -19,15 +19,16 @@ from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.forecast import forecast_engine
 from thorax.errors import DataError, UsageError
 from thorax.evaluate import pointing
+from thorax.evaluate.flips import Answers, flips
 from thorax.evaluate.score import tabulate
-from thorax.inference.operating_points import Answers, OperatingPoints, flips
+from thorax.inference.operating_points import OperatingPoints
 from thorax.inference.predictor import calibrate
 from thorax.labels import LabelSet
 from thorax.results.accuracy import (
     Comparison,
     Measured,
     MedianLatency,
-    Pointing,
+    Pointed,
     Score,
     ValidationResult,
 )
@@ -37,6 +38,7 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Takes what is done and of how many images; yields what takes how many more are done."""
 
 MeasuredT = TypeVar("MeasuredT", bound=Measured)
+PointedT = TypeVar("PointedT", bound=Pointed)
 
 
 def silent(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
@@ -99,8 +101,8 @@ class Validation:
     findings that it answers and the store labels, in the engine's order, and what only one of them
     has; labels are int8 [N,K], 1 / 0 / -1, and probabilities float64 [N,K], calibrated where the
     card says how; `raw` are those before, float32 [N,K]. The score is AUROC with patient-bootstrap
-    intervals, calibration error and curves, with so many resamples of patients; `pointing` are hits
-    of the heat-map peak in lesion boxes, by finding; empty without heat maps.
+    intervals, calibration error and curves, with so many resamples of patients; `games` are hits
+    of the heat-map peak in lesion boxes; empty without heat maps.
     """
 
     engine: Engine
@@ -112,7 +114,7 @@ class Validation:
     probability: npt.NDArray[np.float64]
     raw: npt.NDArray[np.float32]
     score: Score
-    pointing: dict[str, Pointing]
+    games: pointing.Games
     samples: int
 
 
@@ -223,19 +225,34 @@ def score_split(
             [store.patients[index] for index in indices],
             samples=samples,
         ),
-        pointing=_pointing(engine, store, indices, outputs, scope),
+        games=_games(outputs, card.heatmap, store, indices, scope, samples=samples),
         samples=samples,
     )
 
 
-def _pointing(
-    engine: Engine, store: Store, indices: npt.NDArray[np.int64], outputs: Outputs, scope: Scope
-) -> dict[str, Pointing]:
-    grid = engine.artifact.card.heatmap
+def _games(
+    outputs: Outputs,
+    grid: HeatmapGrid | None,
+    store: Store,
+    indices: npt.NDArray[np.int64],
+    scope: Scope,
+    *,
+    samples: int,
+) -> pointing.Games:
     if outputs.heatmap is None or grid is None:
-        return {}
+        return pointing.Games({}, None)
     maps = outputs.heatmap[:, list(scope.columns)]
-    return pointing.point(maps, grid, store, indices, scope.findings)
+    return pointing.point(maps, grid, store, indices, scope.findings, samples=samples)
+
+
+def _with_pointing(result: PointedT, validation: Validation) -> PointedT:
+    """Return a result with what heat maps of its artifact are, and where they point."""
+    facts = {
+        "heatmap_kind": validation.engine.artifact.card.heatmap_kind,
+        "pointing_mean": validation.games.mean,
+    }
+    stated = {key: fact for key, fact in facts.items() if fact}
+    return result.model_copy(update={"pointing": validation.games.by_finding, **stated})
 
 
 def validation_result(
@@ -259,16 +276,14 @@ def validation_result(
         store=validation.store.path.name,
         split=validation.split,
         calibrated=engine.artifact.card.calibration is not None,
-        pointing=validation.pointing,
         environment=environment(),
         unlabelled=validation.scope.unlabelled,
         unanswered=validation.scope.unanswered,
         uncompared=validation.scope.uncompared,
     )
-    if mean := pointing.mean_of(validation.pointing):
-        result = result.model_copy(update={"pointing_mean": mean})
+    result = _with_pointing(result, validation)
     others = tuple(
-        _timed(_compare(validation, other), speeds[number : number + 1])
+        _timed(_with_pointing(_compare(validation, other), other), speeds[number : number + 1])
         for number, other in enumerate(against, 1)
     )
     if others:
@@ -276,7 +291,7 @@ def validation_result(
             _answers(each, validation.scope.findings, bar) for each in (validation, *against)
         ]
         others = tuple(
-            _with_flips(other, answers[0], each, turned=engine.simulated and not other.simulated)
+            _with_flips(other, answers[0], each)
             for other, each in zip(others, answers[1:], strict=True)
         )
     result = _timed(result, speeds[:1])
@@ -293,6 +308,7 @@ def _timed(result: MeasuredT, speeds: Sequence[Speed]) -> MeasuredT:
 
 
 def _compare(validation: Validation, other: Validation) -> Comparison:
+    """Return how another differs; what runs off a card is the reference of a model on one."""
     store = validation.store
     findings = LabelSet("other", other.scope.findings)
     columns = [findings.index(name) for name in validation.scope.findings]
@@ -308,6 +324,8 @@ def _compare(validation: Validation, other: Validation) -> Comparison:
         name: Interval.of(bounds)
         for name, bounds in zip(validation.scope.findings, difference.labels, strict=True)
     }
+    from_other = validation.engine.simulated and not other.engine.simulated
+    drops = by_finding if from_other else {name: one.negated() for name, one in by_finding.items()}
     return Comparison(
         **dict(describe(other.engine)),
         **dict(other.score),
@@ -316,8 +334,9 @@ def _compare(validation: Validation, other: Validation) -> Comparison:
         difference_is="against minus model",
         mean_difference=mean,
         difference=by_finding,
-        auroc_drop=mean.negated(),
-        auroc_drop_by_finding={name: bounds.negated() for name, bounds in by_finding.items()},
+        auroc_drop=mean if from_other else mean.negated(),
+        auroc_drop_is="against minus model" if from_other else "model minus against",
+        auroc_drop_by_finding=drops,
     )
 
 
@@ -353,13 +372,8 @@ def _val_scores(
         return engine.infer_many(store.images, indices, advance).probability
 
 
-def _with_flips(
-    comparison: Comparison, model: Answers, other: Answers, *, turned: bool
-) -> Comparison:
-    """Return a comparison with what the two call otherwise.
-
-    The reference is the model; `turned`, of a model on a simulated card, what runs off it.
-    """
-    pair = (other, model) if turned else (model, other)
+def _with_flips(comparison: Comparison, model: Answers, other: Answers) -> Comparison:
+    """Return a comparison with what the two call otherwise."""
+    pair = (other, model) if comparison.is_reference else (model, other)
     found = flips(list(comparison.difference), *pair)
     return comparison if found is None else comparison.model_copy(update={"flips": found})

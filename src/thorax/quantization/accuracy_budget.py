@@ -15,7 +15,8 @@ from thorax.data.store import Store
 from thorax.devices.engine import compile as compile_artifact
 from thorax.devices.placement import Numerics
 from thorax.errors import DataError, UsageError
-from thorax.inference.operating_points import Answers, OperatingPoints, flips
+from thorax.evaluate.flips import Answers, flips
+from thorax.inference.operating_points import OperatingPoints
 from thorax.metrics import Interval, Intervals
 from thorax.results.accuracy import Flips
 

@@ -15,7 +15,7 @@ import openvino as ov
 from thorax import artifact
 from thorax.analysis.cost import count_macs, count_parameters
 from thorax.analysis.difference import largest_difference, require_equal
-from thorax.artifact import Artifact, Card, Precision
+from thorax.artifact import Activation, Artifact, Card, Precision
 from thorax.data.store import Store
 from thorax.devices.core import physical_devices, takes
 from thorax.devices.engine import HEATMAP
@@ -26,20 +26,16 @@ from thorax.images.preprocess import InputSpec
 from thorax.ir import rewrite
 from thorax.ir.atrous import without_last_stride
 from thorax.ir.classifier import Classifier, Description, open_classifier
-from thorax.ir.head import find_head, find_logits, heatmap_grid
+from thorax.ir.head import Head, find_head, find_logits, heatmap_grid
 from thorax.ir.heatmap import subtract
 from thorax.quantization.accuracy_budget import AccuracyBudget, OnProgress, check_budget, measured
 from thorax.quantization.candidates import CandidateBuilder, block_of
 from thorax.quantization.choose import Choice, Chooser
 from thorax.quantization.mixed_precision import kernel_layers
 from thorax.results.optimize import GraphRewrite, OptimizeResult
-from thorax.results.shared import Interval
+from thorax.results.shared import HeatmapKind, Interval
 
 Wanted = Precision | Literal["auto"]
-
-Maps = Literal["cam", "fine", "relative"]
-"""Heat maps of the last features as they are; of twice as many, see `thorax.ir.atrous`; or what is
-above the mean map of the train split, see `thorax.ir.heatmap.subtract`."""
 
 _TYPICAL: Final = 500
 """Images of the train split that a mean map is of, evenly spaced."""
@@ -64,7 +60,7 @@ class OptimizeOptions:
     max_auroc_drop: float | None = None
     keep: tuple[str, ...] = ()
     device: str = "CPU"
-    heatmap: Maps = "cam"
+    heatmap: HeatmapKind = "cam"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +200,7 @@ def _result(
         size_bytes=card.size_bytes,
         parameters=card.parameters,
         macs=card.macs,
+        heatmap_kind=card.heatmap_kind,
         auroc_drop=choice.verdict.drop if choice.verdict else None,
         auroc_drop_interval=Interval.of(bounds.mean) if bounds else None,
         auroc_drop_by_finding={
@@ -311,7 +308,7 @@ def _mean_map(model: ov.Model, store: Store) -> npt.NDArray[np.float32]:
     return np.asarray(np.mean(maps, axis=0), np.float32)
 
 
-def _rewrite(source: Classifier, maps: Maps) -> tuple[ov.Model, Card, GraphRewrite]:
+def _rewrite(source: Classifier, maps: HeatmapKind) -> tuple[ov.Model, Card, GraphRewrite]:
     model = source.model
     if source.card is not None:
         if maps != "cam":
@@ -325,26 +322,22 @@ def _rewrite(source: Classifier, maps: Maps) -> tuple[ov.Model, Card, GraphRewri
         return model, source.card, rewritten
     side = int(model.inputs[0].get_shape()[-1])
     grey_stem = rewrite.take_bytes(model, source.mean, source.std)
-    if source.activation == "none":
-        # Of what makes its probabilities nothing is known, so neither of their evidence.
-        logits, head = model.outputs[0].get_node().input_value(0), None
-    else:
-        logits, _ = find_logits(model)
-        head = find_head(logits)
-    if head is not None and rewrite.is_image(head.features):
-        # A mean of the image itself: there are no features that a heat map could be of.
-        head = None
+    logits, head = _head(model, source.activation)
     if head is None and maps != "cam":
         raise ModelError(
             "heatmap-missing", f"this network has no heat map; leave out --heatmap {maps}"
         )
+    coarse = _cam_macs(model, source.activation) if maps == "fine" else None
     if head is not None and maps == "fine":
         head = replace(head, features=without_last_stride(head.features), fine=True)
     grid = heatmap_grid(head.features) if head else None
-    facts = {"grey_stem": bool(grey_stem), "heatmap": head is not None}
-    rewritten = source.folded.model_copy(update=facts)
     model = rewrite.expose_outputs(model, logits, head, source.activation)
     model.set_friendly_name(source.topology)
+    macs = count_macs(model)
+    facts: dict[str, object] = {"grey_stem": bool(grey_stem), "heatmap": head is not None}
+    if head is not None:
+        facts["cam_macs"] = macs if coarse is None else coarse
+    rewritten = source.folded.model_copy(update=facts)
     mean, std = float(source.mean.mean()), float(source.std.mean())
     card = Card(
         name=source.topology,
@@ -356,15 +349,34 @@ def _rewrite(source: Classifier, maps: Maps) -> tuple[ov.Model, Card, GraphRewri
         activation=source.activation,
         one_by_one=source.one_by_one,
         heatmap=grid,
+        heatmap_kind=maps if head else None,
         extensions=custom_layers(model),
         parameters=count_parameters(model),
-        macs=count_macs(model),
+        macs=macs,
         size_bytes=0,
         provenance={
             **source.provenance,
-            **({} if maps == "cam" else {"heatmap": maps}),
             "openvino": ov.get_version(),
             "rewritten": rewrite.counts(rewritten),
         },
     )
     return model, card, rewritten
+
+
+def _head(model: ov.Model, activation: Activation) -> tuple[ov.Output, Head | None]:
+    """Return the logits of a graph, and the head whose features a heat map can be of."""
+    if activation == "none":
+        # Of what makes its probabilities nothing is known, so neither of their evidence.
+        return model.outputs[0].get_node().input_value(0), None
+    logits, _ = find_logits(model)
+    head = find_head(logits)
+    if head is not None and rewrite.is_image(head.features):
+        # A mean of the image itself: there are no features that a heat map could be of.
+        return logits, None
+    return logits, head
+
+
+def _cam_macs(model: ov.Model, activation: Activation) -> int:
+    """Return the multiply-accumulates that a graph has with maps of the kind `cam`."""
+    copy = model.clone()
+    return count_macs(rewrite.expose_outputs(copy, *_head(copy, activation), activation))

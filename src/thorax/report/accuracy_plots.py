@@ -15,6 +15,7 @@ from thorax.report.accuracy import (
     difference_table,
     flips_table,
     judged_text,
+    pointed_artifacts,
     pointing_table,
     validated_artifacts,
 )
@@ -217,9 +218,6 @@ def reliability_section(results: Sequence[Accuracy]) -> Section | None:
 
 def pointing_section(results: Sequence[Accuracy]) -> Section | None:
     """Return how often heat maps point into lesion boxes, of results that say so."""
-    pointed = [
-        result for result in results if isinstance(result, ValidationResult) and result.pointing
-    ]
-    if not pointed:
+    if not pointed_artifacts(results):
         return None
-    return Section("pointing", "Where it looks", tables=(pointing_table(pointed),))
+    return Section("pointing", "Where it looks", tables=(pointing_table(results),))

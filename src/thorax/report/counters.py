@@ -72,10 +72,9 @@ def cost_lines(costs: Iterable[LayerCost]) -> list[str]:
     """Return what layers cost as the samples of 2018 printed it, the origin of each time added.
 
     `subgraph1: conv1:EXECUTED       layerType: Convolution ...` in whole microseconds, last the
-    total of what executed. Where cards are simulated what is modelled and what was measured have
-    totals of their own, named so, and no sum goes over both. Name and status stand together where
-    the name is long. Of several that share the work each has its lines, and its totals, below its
-    device string.
+    total of what executed, named measured or modelled. Where cards are simulated both have totals
+    of their own, and no sum goes over both. Name and status stand together where the name is long.
+    Of several that share the work each has its lines, and its totals, below its device string.
     """
     lines = []
     for member, rows in by_member(costs).items():
@@ -98,6 +97,5 @@ def _lines_of_one(costs: Iterable[LayerCost]) -> list[str]:
             f"{f'cpu: {cpu_us}':<{_TIME_WIDTH}}execType: {cost.kernel:<24} origin: {cost.origin}"
         )
     for origin, total_us in totals_us.items():
-        name = "Total time" if set(totals_us) == {"measured"} else f"Total time, {origin}"
-        lines.append(f"{name + ': ' + str(total_us):<{_TIME_WIDTH}} microseconds")
+        lines.append(f"Total time, {origin}: {total_us} microseconds")
     return lines

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from thorax.labels import plain_name
-from thorax.report.accuracy import flips_of
+from thorax.report.accuracy import FlipRow, flips_of
 from thorax.report.parts import Section
 from thorax.report.table import Table, table_of
 from thorax.report.text import interval_text, name_text, number_text, scaled_text
@@ -27,6 +27,14 @@ def optimize_tables(result: OptimizeResult) -> list[Table | None]:
 
 def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
     """Return size, work and cost in AUROC, one row an artifact."""
+    notes = [
+        "With cam: the work of the same network with heat maps of that kind."
+        if any(_cam_macs(result) is not None for result in results)
+        else "",
+        "AUROC drop: FP32 minus the artifact, validation split."
+        if any(result.auroc_drop is not None for result in results)
+        else "",
+    ]
     return table_of(
         "Artifacts",
         results,
@@ -35,12 +43,21 @@ def artifact_table(results: Sequence[OptimizeResult | ConvertResult]) -> Table:
             "Size MB": lambda result: scaled_text(result.size_bytes, 1e6, ".1f"),
             "Parameters 10⁶": lambda result: scaled_text(result.parameters, 1e6, ".2f"),
             "MACs 10⁹ / image": lambda result: scaled_text(result.macs, 1e9, ".3f"),
+            "with cam": lambda result: scaled_text(_cam_macs(result), 1e9, ".3f"),
+            "Heat maps": lambda result: (
+                (result.heatmap_kind or "") if isinstance(result, OptimizeResult) else ""
+            ),
             "AUROC drop": lambda result: number_text(result.auroc_drop, "+.4f"),
         },
-        note="AUROC drop: FP32 minus the artifact, validation split."
-        if any(result.auroc_drop is not None for result in results)
-        else "",
+        note=" ".join(filter(None, notes)),
     )
+
+
+def _cam_macs(result: OptimizeResult | ConvertResult) -> int | None:
+    """Return the work with `cam` maps of what has others; None where not known."""
+    if not isinstance(result, OptimizeResult) or result.heatmap_kind in (None, "cam"):
+        return None
+    return result.rewritten.cam_macs if result.rewritten else None
 
 
 def ports_table(result: ConvertResult) -> Table:
@@ -100,12 +117,21 @@ def drop_table(result: OptimizeResult) -> Table | None:
 def flip_table(results: Sequence[OptimizeResult]) -> Table | None:
     """Return what artifacts call otherwise than FP32 at operating points, or None."""
     rows = [
-        (f"{result.precision.upper()} {result.model}".strip(), result.flips)
+        FlipRow(
+            f"{result.precision.upper()} {result.model}".strip(),
+            result.flips.reference,
+            result.flips,
+        )
         for result in results
         if result.flips is not None
     ]
-    images = " / ".join(dict.fromkeys(f"{flips.images:,}" for _, flips in rows))
-    return flips_of(rows, f"{images} images, split val")
+    images = " / ".join(dict.fromkeys(f"{row.flips.images:,}" for row in rows))
+    return flips_of(
+        rows,
+        f"{images} images, split val",
+        note="Counted on the images that chose the operating points of both: `thorax validate` "
+        "counts on others.",
+    )
 
 
 def tried_table(results: Sequence[OptimizeResult]) -> Table | None:

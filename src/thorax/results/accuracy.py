@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from thorax.results.schema import Part, Result
-from thorax.results.shared import Engine, Environment, Interval, Modelled
+from thorax.results.shared import Engine, Environment, HeatmapKind, Interval, Modelled
 
 
 class LabelScore(Interval):
@@ -114,23 +114,6 @@ class Flips(Part):
     """Of a probability, as the graphs give it."""
 
 
-class Comparison(Score, Measured):
-    """Another artifact on the same images, and how it differs from the one that was validated."""
-
-    difference_is: str = "against minus model"
-    mean_difference: Interval
-    """Mean AUROC of this one minus that of the other, patients resampled in pairs."""
-    difference: dict[str, Interval]
-    """The same by finding."""
-    auroc_drop: Interval | None = None
-    """Mean AUROC of the one that was validated minus that of this one: above 0 is a loss. The
-    difference with the other sign, as `thorax optimize` has it and all tables show it."""
-    auroc_drop_by_finding: dict[str, Interval] = Field(default_factory=dict)
-    """The same by finding."""
-    flips: Flips | None = None
-    """Findings that the two call otherwise; absent without operating points."""
-
-
 class Pointing(Part):
     """How often the peak of a heat map lay in a lesion box of its finding."""
 
@@ -138,6 +121,8 @@ class Pointing(Part):
     total: int
     rate: float | None
     """Hits / total, 0-1."""
+    rate_interval: Interval | None = None
+    """That rate with its 95 % interval: Wilson's, of as many trials as there are patients."""
     random_rate: float | None = None
     """Expected of a point drawn evenly over the image: mean share of the image in boxes."""
     fixed_rate: float | None = None
@@ -153,9 +138,47 @@ class MeanPointing(Part):
     findings: int
     """How many."""
     rate: float
+    rate_interval: Interval | None = None
+    """That rate with its 95 % interval, patients resampled."""
     random_rate: float
     fixed_rate: float | None
     """Null where a finding has none."""
+
+
+class Pointed(Part):
+    """Where the heat maps of an artifact point."""
+
+    heatmap_kind: HeatmapKind | None = None
+    """What its maps are; absent without maps, and of artifacts that do not say it."""
+    pointing: dict[str, Pointing] = Field(default_factory=dict)
+    """By finding; empty without heat maps."""
+    pointing_mean: MeanPointing | None = None
+    """Absent without heat maps or boxes."""
+
+
+class Comparison(Pointed, Score, Measured):
+    """Another artifact on the same images, and how it differs from the one that was validated."""
+
+    difference_is: str = "against minus model"
+    mean_difference: Interval
+    """Mean AUROC of this one minus that of the other, patients resampled in pairs."""
+    difference: dict[str, Interval]
+    """The same by finding."""
+    auroc_drop: Interval | None = None
+    """Mean AUROC of the reference minus that of the candidate: above 0 is a loss, as in `thorax
+    optimize` and all tables."""
+    auroc_drop_is: Literal["model minus against", "against minus model"] = "model minus against"
+    """Which of the two is the reference, of drop and flips: the one that was validated; where that
+    one runs on a simulated card and this one does not, this one."""
+    auroc_drop_by_finding: dict[str, Interval] = Field(default_factory=dict)
+    """The drop of each finding."""
+    flips: Flips | None = None
+    """Findings that the two call otherwise; absent without operating points."""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this one is what drop and flips are from, and the validated one the candidate."""
+        return self.auroc_drop_is == "against minus model"
 
 
 class _Validated(Measured, Result):
@@ -167,13 +190,9 @@ class _Validated(Measured, Result):
     """Whether probabilities are calibrated as the artifact says."""
 
 
-class ValidationResult(Score, _Validated):
+class ValidationResult(Pointed, Score, _Validated):
     """How good an artifact is on a split of a store."""
 
-    pointing: dict[str, Pointing] = Field(default_factory=dict)
-    """By finding; empty without heat maps."""
-    pointing_mean: MeanPointing | None = None
-    """Absent without heat maps or boxes."""
     environment: Environment | None = None
     unlabelled: tuple[str, ...] = ()
     """Findings that the model answers and the store has no labels of; not scored."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from thorax.results.accuracy import Flips
 from thorax.results.schema import Part, Result
-from thorax.results.shared import Interval
+from thorax.results.shared import HeatmapKind, Interval
 
 
 class Trial(Part):
@@ -63,6 +63,8 @@ class GraphRewrite(Part):
     """Whether a first convolution over several channels takes the one grey now."""
     heatmap: bool
     """Whether heat map and embedding are outputs."""
+    cam_macs: int | None = None
+    """Multiply-accumulates of one inference with heat maps of the kind `cam`; null without maps."""
 
 
 class OptimizeResult(Result):
@@ -83,6 +85,8 @@ class OptimizeResult(Result):
     """Weights and biases that were trained."""
     macs: int
     """Multiply-accumulates of one inference."""
+    heatmap_kind: HeatmapKind | None = None
+    """What its heat maps are; null without any."""
     auroc_drop: float | None = None
     """Mean AUROC of fp32 minus this one's on the val split of the store; null where not judged."""
     auroc_drop_interval: Interval | None = None

@@ -45,6 +45,11 @@ class Interval(Part):
         return Interval(value=value, low=low, high=high)
 
 
+HeatmapKind = Literal["cam", "fine", "relative"]
+"""Heat maps of the last features as they are; of twice as many, see `thorax.ir.atrous`; or what is
+above the mean map of the train split, see `thorax.ir.heatmap.subtract`."""
+
+
 class Stage(Part):
     """What every inference passes, one after the other."""
 
