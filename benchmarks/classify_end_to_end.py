@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from benchmarks import make_artifact
 from benchmarks.images import folder_of
+from benchmarks.result import parse_args
 from benchmarks.side_by_side import (
     Bound,
     Comparison,
@@ -120,7 +121,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="1024x1024 radiographs; default: phantoms")
     parser.add_argument("--count", type=int, default=128, help="files of one turn")
     add_options(parser, turns=7, seconds=3)
-    chosen = parser.parse_args()
+    chosen = parse_args(parser)
     bench = SideBySide("classify_end_to_end", read_options(chosen))
     bench.require_quiet()
     (model,) = make_artifact.make(

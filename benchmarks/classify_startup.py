@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--images", type=Path, help="1024x1024 radiographs; default: phantoms")
     add_options(parser, turns=11, seconds=0)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("classify_startup", read_options(chosen))
     bench.require_quiet()
     (model,) = make_artifact.make(

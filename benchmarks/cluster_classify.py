@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--actors", type=int, default=2)
     parser.add_argument("--shard-size", type=int, default=32)
     add_options(parser, turns=6, seconds=0)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("cluster_classify", read_options(chosen))
     bench.require_quiet()
     (model,) = make_artifact.make(

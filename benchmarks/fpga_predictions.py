@@ -17,13 +17,14 @@ asked at; nothing else is chosen afterwards, but for the architecture that stand
 not shipped here, and the row says so.
 """
 
+import argparse
 import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from tests.fpga import networks
 
-from benchmarks.result import RESULTS, table
+from benchmarks.result import RESULTS, commit, table
 from thorax.files.atomic import write_text
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.overlay import estimate
@@ -163,6 +164,7 @@ def _short(value: float) -> float:
 
 def main() -> None:
     """Print and write."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     found, compared = predictions(), comparisons()
     table(
         "What the model says, before it is compared",
@@ -177,6 +179,7 @@ def main() -> None:
         print(line)
     document = {
         "claim": "fpga_predictions",
+        "commit": commit(),
         "modelled": True,
         "model": MODEL,
         "frozen": FROZEN,

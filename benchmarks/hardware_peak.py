@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     add_options(parser, turns=7, seconds=0.5)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("hardware_peak", read_options(chosen))
     bench.require_quiet()
     program = build(chosen.work)

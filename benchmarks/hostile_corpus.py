@@ -23,7 +23,7 @@ from benchmarks.memory import Sampler
 from thorax.errors import ImageError
 from thorax.images.radiograph import read
 
-DEFAULT = Path("../shared/data/dicom/hostile")
+DEFAULT = "../shared/data/dicom/hostile"
 GOAL_S = 2.0
 GOAL_BYTES = 2_000_000_000
 
@@ -91,8 +91,8 @@ def _described(codes: Counter[str], took_s: dict[str, float]) -> dict[str, Any]:
 def main() -> None:
     """Read argv, read every file twice, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT)
-    chosen = parser.parse_args()
+    parser.add_argument("folder", nargs="?", type=result.filled_folder, default=DEFAULT)
+    chosen = result.parse_args(parser)
     files = sorted(path for path in chosen.folder.rglob("*") if path.is_file())
     if not files:
         raise SystemExit(f"no file in {chosen.folder}; give a folder of hostile files")
@@ -127,7 +127,7 @@ def main() -> None:
         "goal_bytes": GOAL_BYTES,
         "peak_bytes": {**peak, "together": together},
     }
-    print(f"written: benchmarks/results/{result.write('hostile_corpus', document).name}")
+    print("written:", result.write("hostile_corpus", document, rehearsal=chosen.rehearsal))
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for store and models")
     parser.add_argument("--sides", help="names, by commas; default: all that are here")
     add_options(parser, turns=7, seconds=3)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("resnet50_peers", read_options(chosen))
     bench.require_quiet()
     made, missing = make(chosen.work), absent()

@@ -330,7 +330,7 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=list(SIDES), help="pixels")
     parser.add_argument("--precisions", type=Precision, nargs="+", default=list(_PRECISIONS))
     add_options(parser, turns=6, seconds=3)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("scenarios_against_async_queue", read_options(chosen))
     bench.require_quiet()
     comparisons, models = [], {}

@@ -168,9 +168,6 @@ def add_options(parser: argparse.ArgumentParser, *, turns: int, seconds: float) 
     parser.add_argument(
         "--others", type=float, default=load.ALLOWED, help="share of the processors others may use"
     )
-    parser.add_argument(
-        "--rehearsal", type=Path, help="folder for a result that is not for the record"
-    )
 
 
 def read_options(chosen: argparse.Namespace) -> Options:
@@ -309,7 +306,6 @@ class SideBySide:
     ) -> Path:
         """Write all that was measured; into a folder for what is not for the record, if given."""
         whole = {
-            **({} if unrecorded is None else {"for_record": False}),
             "seed": self.options.seed,
             "load": {
                 "others_share": round(self._load.share, 4),
@@ -323,8 +319,7 @@ class SideBySide:
             "comparisons": list(judged),
             **(document or {}),
         }
-        folder = result.RESULTS if unrecorded is None else unrecorded
-        return result.write(self._claim, whole, packages=packages, folder=folder)
+        return result.write(self._claim, whole, packages=packages, rehearsal=unrecorded)
 
     def _require_share(self, share: float, when: str) -> None:
         if share > self.options.others:

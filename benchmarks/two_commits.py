@@ -45,7 +45,7 @@ class TwoCommits:
         parser = argparse.ArgumentParser(description=description)
         parser.add_argument("before", type=Path, help="checkout of the earlier commit")
         add_options(parser, turns=11, seconds=0)
-        chosen = parser.parse_args()
+        chosen = result.parse_args(parser)
         trees = {"before": chosen.before.resolve(), "after": Path(__file__).resolve().parents[1]}
         return cls(trees, read_options(chosen))
 

@@ -105,6 +105,7 @@ def test_a_loaded_run_is_refused_with_its_share_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(result, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(result, "changes", lambda tree=None: [])
     made = measured(tmp_path, others=0.25)
     made.write([FASTER])
     made.options = replace(made.options, rehearsal=None)
