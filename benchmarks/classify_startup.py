@@ -88,7 +88,7 @@ def main() -> None:
         bench.take_turns(sides)
     comparisons = [
         Comparison(
-            f"{name} over a bare OpenVINO script",
+            f"{words.replace(' ONE', '')} over a bare OpenVINO script",
             name,
             "bare",
             f"Seconds from start to exit of `thorax {words}`, over those of a script that only "

@@ -114,6 +114,7 @@ def comparisons(kind: str) -> list[Comparison]:
             f"Seconds an image of ResNet-50 at {SIDE} px ({kind}) in the emulation of the card, "
             f"over those without: {name}.",
             quantity="image_s",
+            label="time an image",
             differs=differs,
             goal=goal,
         )

@@ -10,6 +10,7 @@ from benchmarks.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section
 from benchmarks.evidence import Evidence, EvidenceError, Processors, ResultFile, look_up, written
 from benchmarks.headlines import HEADLINES
 from benchmarks.objections import OBJECTIONS
+from benchmarks.side_by_side import less_is_better
 from thorax.benchmark.confidence import FEWEST_TURNS, median_of_turns
 
 NOT_YET: Final = "not measured yet"
@@ -145,10 +146,10 @@ def _compared(file: ResultFile) -> list[Mapping[str, Any]]:
 
 
 def _title(one: Mapping[str, Any]) -> str:
-    """Return the name of a comparison with its quantity, as a cell."""
-    name, quantity = str(one["name"]), str(one["quantity"])
-    title = name if quantity in name else f"{name}, {quantity}"
-    less = " (less is better)" if _less_is_better(quantity) else ""
+    """Return the name of a comparison with what its quantity is called, as a cell."""
+    name, label = str(one["name"]), str(one.get("label") or one["quantity"])
+    title = name if label in name else f"{name}, {label}"
+    less = " (less is better)" if less_is_better(one["quantity"]) else ""
     return f"{title}{less}".replace("|", "\\|")
 
 
@@ -160,17 +161,11 @@ def comparison(one: Mapping[str, Any]) -> str:
     if (goal := one.get("goal")) is not None:
         met = (
             one["wall"]["ratio"] >= goal
-            if not _less_is_better(one["quantity"])
+            if not less_is_better(one["quantity"])
             else one["wall"]["ratio"] <= goal
         )
         parts.append(f"goal {goal:g}: {'met' if met else 'missed'}")
     return "; ".join(parts)
-
-
-def _less_is_better(quantity: str) -> bool:
-    """Whether a quantity is of time or of size."""
-    timed = quantity.endswith("_s") and not quantity.endswith("per_s")
-    return quantity == "seconds" or timed or quantity.endswith("bytes")
 
 
 def _ratio(ratio: Mapping[str, Any], *, bold: bool = True) -> str:

@@ -97,7 +97,7 @@ def sides(network: str, made: Mapping[str, Path], *, seconds: float) -> list[Sid
             "uint8 tensor that stays",
             warm_up_s=WARM_UP_S,
             process="shared",
-            more={"streams": engine.streams, "compute": engine.compute},
+            more={"streams": engine.streams, "compute": engine.arithmetic},
         )
         found.append(Side(f"{network}_{precision.value}", settings, measure))
     return found

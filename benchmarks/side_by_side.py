@@ -116,11 +116,12 @@ class Comparison:
         first: name of the side whose quantity is divided.
         second: by that of this side.
         meaning: one plain sentence.
-        quantity: "images/s", "seconds" or a name of `Turn.more`. More is better, but of seconds.
+        quantity: "images/s", "seconds" or a name of `Turn.more`; `less_is_better` says of which.
+        label: the quantity for people; "" where its name is one.
         differs: settings that may differ, as they are what is compared or cannot be alike; those
             that do are in the result.
         bound: none where nothing physical bounds it.
-        above_bound: why it is passed all the same.
+        above_bound: why it is passed all the same, by more than the interval holds.
         goal: of the ratio.
     """
 
@@ -129,6 +130,7 @@ class Comparison:
     second: str
     meaning: str
     quantity: str = "images/s"
+    label: str = ""
     differs: tuple[str, ...] = ()
     bound: Bound | None = None
     above_bound: str | None = None
@@ -136,8 +138,9 @@ class Comparison:
 
 
 def less_is_better(quantity: str) -> bool:
-    """Return whether a quantity is of time."""
-    return quantity == "seconds" or (quantity.endswith("_s") and not quantity.endswith("_per_s"))
+    """Return whether a quantity is of time or of size."""
+    timed = quantity.endswith("_s") and not quantity.endswith("per_s")
+    return quantity == "seconds" or timed or quantity.endswith("bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ class Options:
 
     turns: int
     seconds: float
-    seed: int = 0
+    seed: int
     others: float = load.ALLOWED
     rehearsal: Path | None = None
 
@@ -164,7 +167,9 @@ def add_options(parser: argparse.ArgumentParser, *, turns: int, seconds: float) 
     """Add what every comparison takes, with these defaults."""
     parser.add_argument("--turns", type=int, default=turns, help="of every side")
     parser.add_argument("--seconds", type=float, default=seconds, help="of each measurement")
-    parser.add_argument("--seed", type=int, default=0, help="of the order within the turns")
+    parser.add_argument(
+        "--seed", type=int, help="of the order within the turns; default: drawn, and in the file"
+    )
     parser.add_argument(
         "--others", type=float, default=load.ALLOWED, help="share of the processors others may use"
     )
@@ -176,7 +181,8 @@ def read_options(chosen: argparse.Namespace) -> Options:
         raise SystemExit(
             f"--turns is {chosen.turns}; an interval of {CONFIDENCE:.0%} needs {FEWEST_TURNS}"
         )
-    return Options(chosen.turns, chosen.seconds, chosen.seed, chosen.others, chosen.rehearsal)
+    seed = random.SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
+    return Options(chosen.turns, chosen.seconds, seed, chosen.others, chosen.rehearsal)
 
 
 class SideBySide:
@@ -249,6 +255,7 @@ class SideBySide:
             "first": comparison.first,
             "second": comparison.second,
             "quantity": comparison.quantity,
+            "label": comparison.label or comparison.quantity,
             "differs": list(differs),
             "wall": _interval(wall),
             "cpu": None if cpu is None else _interval(cpu),
@@ -359,10 +366,10 @@ def _above(comparison: Comparison, ratio: Interval, *, rehearsed: bool) -> str |
     sign = -1 if less_is_better(comparison.quantity) else 1
     if sign * ratio.value <= sign * limit:
         return None
-    if comparison.above_bound is not None:
-        return comparison.above_bound
     if ratio.low <= limit <= ratio.high:
         return "noise: the interval holds the bound"
+    if comparison.above_bound is not None:
+        return comparison.above_bound
     if rehearsed:
         return "not explained, in a run that is not for the record"
     raise SystemExit(
@@ -395,7 +402,7 @@ def show(judged: Sequence[Mapping[str, Any]], typical: Mapping[str, str]) -> Non
     rows = [
         (
             row["name"],
-            row["quantity"],
+            row["label"],
             text(row["wall"]),
             text(row["cpu"]),
             "" if row["goal"] is None else f"{row['goal']:g}",

@@ -23,6 +23,7 @@ from benchmarks.side_by_side import (
     Side,
     SideBySide,
     Turn,
+    less_is_better,
     read_options,
 )
 
@@ -190,15 +191,42 @@ def test_noise_about_a_bound_explains_itself(tmp_path: Path) -> None:
     made = bench(tmp_path)
     noise = iter([0.99, 1.02, 1.03, 0.98, 1.01, 1.04, 1.02, 0.97])
     made.take_turns([side("ours", noise), side("theirs", forever(1.0))])
-    judged = made.judge(replace(FASTER, bound=Bound(1.0, "the same work")))
-    assert judged["above_bound"] == "noise: the interval holds the bound"
+    bounded = replace(FASTER, bound=Bound(1.0, "the same work"))
+    for explained in (None, "a reason"):
+        judged = made.judge(replace(bounded, above_bound=explained))
+        assert judged["above_bound"] == "noise: the interval holds the bound"
+
+
+def test_a_quantity_has_a_name_for_people(tmp_path: Path) -> None:
+    made = measured(tmp_path)
+    assert made.judge(FASTER)["label"] == "images/s"
+    judged = made.judge(replace(FASTER, quantity="seconds", label="time of a run"))
+    assert (judged["quantity"], judged["label"]) == ("seconds", "time of a run")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "less"),
+    [
+        ("images/s", False), ("seconds", True), ("p99_s", True), ("steady_images_per_s", False),
+        ("images_per_s", False), ("size_bytes", True), ("gops", False),
+    ],
+)  # fmt: skip
+def test_of_time_and_size_less_is_better(quantity: str, less: bool) -> None:
+    assert less_is_better(quantity) is less
 
 
 def test_fewer_turns_than_an_interval_needs_are_refused() -> None:
     told: dict[str, Any] = {"seconds": 1.0, "seed": 0, "others": 0.1, "rehearsal": None}
-    assert read_options(Namespace(turns=6, **told)).turns == 6
+    options = read_options(Namespace(turns=6, **told))
+    assert (options.turns, options.seed) == (6, 0)
     with pytest.raises(SystemExit, match="--turns is 5; an interval of 95% needs 6"):
         read_options(Namespace(turns=5, **told))
+
+
+def test_a_seed_that_is_not_given_is_drawn_anew() -> None:
+    told: dict[str, Any] = {"seconds": 1.0, "seed": None, "others": 0.1, "rehearsal": None}
+    seeds = {read_options(Namespace(turns=6, **told)).seed for _ in range(4)}
+    assert len(seeds) > 1
 
 
 @pytest.mark.parametrize("turns", [6, 9, 15])
