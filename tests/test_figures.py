@@ -164,16 +164,18 @@ def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: 
     assert "on AVX2 only: **1.03** [0.93, 1.13] x ONNX Runtime INT8" in readme
 
 
-def test_two_runs_agree_by_their_intervals_or_it_is_said_why_not(
+def test_two_runs_agree_by_the_interval_of_their_ratio_or_it_is_said_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = agreement.Reason("hardware_peak", ("int8",), "one has no INT8")
     monkeypatch.setattr(agreement, "REASONS", (reason,))
 
     def run(date: str, instructions: list[str], ratio: float) -> None:
-        result(tmp_path, "hardware_peak", date, instructions, comparisons=[compared(ratio)])
+        wall = {"ratio": ratio, "low": ratio - 0.03, "high": ratio + 0.03}
+        one = compared(ratio, wall=wall)
+        result(tmp_path, "hardware_peak", date, instructions, comparisons=[one])
 
-    run("2026-12-01", AVX2, 1.03)
+    run("2026-12-01", AVX2, 1.08)
     assert "None yet." in page.page(Evidence(tmp_path))
     run("2026-12-02", AVX2, 1.1)
     assert "| AVX2 only, 2026-12-01, then AVX2 only, 2026-12-02 | 1 of 1 |  |" in page.page(
@@ -181,11 +183,15 @@ def test_two_runs_agree_by_their_intervals_or_it_is_said_why_not(
     )
     run("2026-12-03", AVX2, 1.5)
     apart = "| 0 of 1 | Thorax INT8 over ONNX Runtime INT8: {}, then {} ({}) |"
-    one = apart.format("1.10 [1.00, 1.20]", "1.50 [1.40, 1.60]", agreement.UNEXPLAINED)
+    one = apart.format("1.10 [1.07, 1.13]", "1.50 [1.47, 1.53]", agreement.UNEXPLAINED)
     assert one in page.page(Evidence(tmp_path))
     run("2026-12-04", BF16, 1.0)
-    other = apart.format("1.50 [1.40, 1.60]", "1.00 [0.90, 1.10]", reason.why)
+    other = apart.format("1.50 [1.47, 1.53]", "1.00 [0.97, 1.03]", reason.why)
     assert other in page.page(Evidence(tmp_path))
+    wide = compared(1.05, wall={"ratio": 1.05, "low": 0.9, "high": 1.2})
+    result(tmp_path, "hardware_peak", "2026-12-05", BF16, comparisons=[wide])
+    undecided = apart.format("1.00 [0.97, 1.03]", "1.05 [0.90, 1.20]", agreement.UNDECIDED)
+    assert undecided in page.page(Evidence(tmp_path))
 
 
 def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(
