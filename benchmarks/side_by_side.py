@@ -16,14 +16,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from benchmarks import load, result
 from thorax.benchmark.confidence import CONFIDENCE, FEWEST_TURNS, median_of_turns
 from thorax.metrics import Interval
-
-_QUIET_S: Final = 2.0
-"""How long the machine is watched before anything is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +200,7 @@ class SideBySide:
     def require_quiet(self) -> None:
         """Refuse to begin where others use more of the processors than is allowed."""
         if self.options.rehearsal is None:
-            self._require_share(load.watch(_QUIET_S, self._processors).share, "before it")
+            self._require_share(load.watch(load.QUIET_S, self._processors).share, "before it")
 
     def take_turns(self, sides: Sequence[Side], *, turns: int | None = None) -> None:
         """Measure each side once a turn, in an order drawn anew each turn."""
@@ -329,12 +326,7 @@ class SideBySide:
         return result.write(self._claim, whole, packages=packages, rehearsal=unrecorded)
 
     def _require_share(self, share: float, when: str) -> None:
-        if share > self.options.others:
-            raise SystemExit(
-                f"{self._claim}: others used {share:.0%} of the processors {when} and "
-                f"{self.options.others:.0%} is allowed; end what runs besides, or --rehearsal "
-                "FOLDER for a result that is not for the record; none was written for it"
-            )
+        load.require(self._claim, share, when, self.options.others)
 
 
 def require_alike(comparison: Comparison, sides: Mapping[str, Side]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What may be said of two sides: the order of turns, intervals, and what is refused."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -244,6 +245,21 @@ def test_intervals_hold_the_true_ratio_as_often_as_they_say(turns: int) -> None:
         assert interval is not None
         held += interval.low <= 1.1 <= interval.high
     assert held / 1000 > 0.94
+
+
+def test_what_is_measured_once_is_refused_beside_others_and_rehearsed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+    quiet = Load(0.05, 1.0)
+    monkeypatch.setattr(load, "watch", lambda seconds, processors: quiet)
+    assert load.Watch("claim", None, read=clocks(0.05)).facts()["others_share"] == 0.05
+    with pytest.raises(SystemExit, match="claim: others used 25% of the processors beside it"):
+        load.Watch("claim", None, read=clocks(0.25)).facts()
+    assert load.Watch("claim", tmp_path, read=clocks(0.25)).facts()["others_share"] == 0.25
+    quiet = Load(0.5, 1.0)
+    with pytest.raises(SystemExit, match="claim: others used 50% of the processors before it"):
+        load.Watch("claim", None, read=clocks(0.0))
 
 
 def test_load_is_of_others_alone_and_never_below_nothing() -> None:
