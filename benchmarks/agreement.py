@@ -14,8 +14,8 @@ from benchmarks.side_by_side import less_is_better
 
 UNEXPLAINED: Final = "not explained"
 UNDECIDED: Final = "undecided: the intervals are too wide to tell"
-ALIKE: Final = (0.90, 1.11)
-"""Ratios of two runs that make no difference: an interval within, with 1 in it, is an agreement."""
+ALIKE: Final = 1.11
+"""Factor between two runs that makes no difference, up or down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def verdict(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     """
     low, high = _over(now["wall"], before["wall"])
     if low <= 1.0 <= high:
-        return "agree" if ALIKE[0] <= low and high <= ALIKE[1] else "undecided"
+        return "agree" if 1.0 / low <= ALIKE and high <= ALIKE else "undecided"
     higher = low > 1.0
     return "better" if higher is not less_is_better(now["quantity"]) else "differ"
 

@@ -4,9 +4,9 @@
 
 Each is compared with the newest committed result of the same claim on a processor of the same
 features, by the ratio of both and its interval: *better* or *differ* where that excludes 1, *agree*
-where it holds 1 and lies within 0.90 and 1.11, and *undecided* else. Exit status 0 if all agree or
-are better, 1 if one differs or failed, 2 if some are undecided or cannot be compared: without such
-a result, or beside others' load above what is allowed.
+where it holds 1 and little more (`agreement.ALIKE`), and *undecided* else. Exit status 0 if all
+agree or are better, 1 if one differs or failed, 2 if some are undecided or cannot be compared:
+without such a result, or beside others' load above what is allowed.
 """
 
 import argparse

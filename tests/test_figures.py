@@ -213,6 +213,17 @@ def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(
     assert "Earlier files in another form, which say less: [2026-11-22]" in written
 
 
+def test_a_quantity_is_shown_by_its_name_for_people(tmp_path: Path) -> None:
+    fast = compared(1.2, name="int8 at 64 px", quantity="p99_s", label="latency of 99 %")
+    said = compared(0.9, name="time an image, int8", quantity="image_s", label="time an image")
+    old = compared(1.1, name="int8", quantity="p99_s")
+    result(tmp_path, "speed", "2026-12-01", AVX2, comparisons=[fast, said, old])
+    written = page.page(Evidence(tmp_path))
+    assert "| int8 at 64 px, latency of 99 % (less is better) | **1.20**" in written
+    assert "| time an image, int8 (less is better) | **0.90**" in written
+    assert "| int8, p99_s (less is better) | **1.10**" in written
+
+
 def test_a_rehearsal_is_no_evidence(tmp_path: Path) -> None:
     result(tmp_path, "speed", "2026-01-02", AVX2, ratio=1.5, for_record=False)
     assert Evidence(tmp_path).claims == []
