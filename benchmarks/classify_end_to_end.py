@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from benchmarks import make_artifact
 from benchmarks.images import folder_of
-from benchmarks.result import parse_args
+from benchmarks.result import filled_folder, parse_args
 from benchmarks.side_by_side import (
     Bound,
     Comparison,
@@ -122,7 +122,9 @@ def main() -> None:
     """Read argv, measure in turns, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
-    parser.add_argument("--images", type=Path, help="1024x1024 radiographs; default: phantoms")
+    parser.add_argument(
+        "--images", type=filled_folder, help="1024x1024 radiographs; default: phantoms"
+    )
     parser.add_argument("--count", type=int, default=128, help="files of one turn")
     add_options(parser, turns=7, seconds=3)
     chosen = parse_args(parser)

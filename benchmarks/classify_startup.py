@@ -49,7 +49,9 @@ def main() -> None:
     """Read argv, measure in turns, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
-    parser.add_argument("--images", type=Path, help="1024x1024 radiographs; default: phantoms")
+    parser.add_argument(
+        "--images", type=result.filled_folder, help="1024x1024 radiographs; default: phantoms"
+    )
     add_options(parser, turns=11, seconds=0)
     chosen = result.parse_args(parser)
     bench = SideBySide("classify_startup", read_options(chosen))

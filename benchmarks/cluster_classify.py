@@ -139,7 +139,9 @@ def main() -> None:
     """Read argv, measure in turns, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
-    parser.add_argument("--store", type=Path, help="of the model's size; default: phantoms")
+    parser.add_argument(
+        "--store", type=result.filled_folder, help="of the model's size; default: phantoms"
+    )
     parser.add_argument("--count", type=int, default=512, help="phantoms to draw")
     parser.add_argument("--actors", type=int, default=2)
     parser.add_argument("--shard-size", type=int, default=32)

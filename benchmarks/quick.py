@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     work: Path = parser.parse_args().work
-    result.make_folder(parser, "work", work)
+    result.make_folder(parser, work)
     hardware = result.hardware()
     found: dict[str, Mapping[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -94,6 +94,8 @@ def main() -> None:
         "--model", type=result.filled_folder, help="artifact that commands classify by"
     )
     chosen = result.parse_args(parser)
+    if chosen.images is None and chosen.models is None:
+        parser.error("give --images FOLDER, --models FOLDER or both")
     rows: dict[str, dict[str, Any]] = {}
     for case in _cases(chosen.images):
         rows[case.name] = _image(case) or _commands(case, chosen.model)

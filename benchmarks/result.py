@@ -145,19 +145,19 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     chosen = parser.parse_args()
     if chosen.rehearsal is None:
         require_committed()
-    make_folder(parser, "work", getattr(chosen, "work", None))
-    make_folder(parser, "rehearsal", chosen.rehearsal)
+    make_folder(parser, getattr(chosen, "work", None))
+    make_folder(parser, chosen.rehearsal)
     return chosen
 
 
-def make_folder(parser: argparse.ArgumentParser, option: str, folder: Path | None) -> None:
-    """Make the folder of an option, or end as argparse does where it cannot be made."""
+def make_folder(parser: argparse.ArgumentParser, folder: Path | None) -> None:
+    """Make the folder that an option names, or end as argparse does where it cannot be made."""
     if folder is None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        parser.error(f"--{option} {folder} cannot be made: {error.strerror}")
+        parser.error(f"the folder {folder} cannot be made: {error.strerror}")
 
 
 def filled_folder(text: str) -> Path:

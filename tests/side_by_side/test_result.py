@@ -142,7 +142,7 @@ def test_argv_is_refused_before_anything_runs(
     file.touch()
     empty.mkdir()
     for words, message in (
-        (("--work", file / "work"), "cannot be made: Not a directory"),
+        (("--work", file / "work"), "work cannot be made: Not a directory"),
         (("--data", tmp_path / "none"), "none is no folder; give one with data"),
         (("--data", empty), "empty is empty; give a folder with data"),
     ):
