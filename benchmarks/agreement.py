@@ -1,5 +1,10 @@
-"""Whether the two newest runs of a claim agree within their intervals, and if not, why not."""
+"""Whether the two newest runs of a claim agree, and if not, why not.
 
+What is judged is the ratio of what both found, with an interval: the half-widths of both intervals,
+in logarithms, put together as those of independent measurements.
+"""
+
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,6 +13,9 @@ from benchmarks.evidence import Evidence, ResultFile
 from benchmarks.side_by_side import less_is_better
 
 UNEXPLAINED: Final = "not explained"
+UNDECIDED: Final = "undecided: the intervals are too wide to tell"
+ALIKE: Final = 1.11
+"""Factor between two runs that makes no difference, up or down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +48,27 @@ class Pair:
 
 
 def verdict(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
-    """Return "agree", "better" or "differ", by the intervals of wall-clock time."""
-    new, old = now["wall"], before["wall"]
-    if new["low"] <= old["high"] and old["low"] <= new["high"]:
-        return "agree"
-    higher = new["low"] > old["high"]
+    """Return "agree", "better", "differ" or "undecided", by the intervals of wall-clock time.
+
+    Intervals that are so wide that they would hold a difference as well agree on nothing.
+    """
+    low, high = _over(now["wall"], before["wall"])
+    if low <= 1.0 <= high:
+        return "agree" if 1.0 / low <= ALIKE and high <= ALIKE else "undecided"
+    higher = low > 1.0
     return "better" if higher is not less_is_better(now["quantity"]) else "differ"
+
+
+def _over(now: Mapping[str, float], before: Mapping[str, float]) -> tuple[float, float]:
+    """Return the interval of the ratio of two quantities that each have one."""
+
+    def width(one: Mapping[str, float], smaller: str, larger: str) -> float:
+        return math.log(one[larger] / one[smaller])
+
+    ratio = now["ratio"] / before["ratio"]
+    below = math.hypot(width(now, "low", "ratio"), width(before, "ratio", "high"))
+    above = math.hypot(width(now, "ratio", "high"), width(before, "low", "ratio"))
+    return ratio * math.exp(-below), ratio * math.exp(above)
 
 
 def runs(evidence: Evidence, claim: str) -> tuple[ResultFile, ResultFile] | None:
@@ -61,7 +84,9 @@ def pairs(before: ResultFile, now: ResultFile) -> Iterator[Pair]:
         other = known.get((one["name"], one["quantity"]))
         if other is not None:
             found = verdict(one, other)
-            why = "" if found == "agree" else _why(now, before, str(one["name"]))
+            why = {"agree": "", "undecided": UNDECIDED}.get(found)
+            if why is None:
+                why = _why(now, before, str(one["name"]))
             yield Pair(str(one["name"]), other, one, found, why)
 
 

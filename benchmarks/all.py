@@ -1,8 +1,10 @@
-"""Every claim about speed, one after another, each into its result file.
+"""Every claim about speed that one checkout tells, one after another, each into its result file.
 
     python -m benchmarks.all --work FOLDER [--only CLAIM ...] [--again] [--rehearsal FOLDER]
 
-It asks for a quiet machine. A claim that was written at this commit is not measured
+Those that compare with an earlier commit (`child_cost`, `command_cost`) are run by themselves, and
+so is what is not timed (memory, AUROC, reliability). It asks for a quiet machine and committed
+code. A claim that was written at this commit is not measured
 again, so that a set that was interrupted, or of which others' load failed a part, is run on by the
 same command. What failed is told at the end, and the exit status is 1.
 """
@@ -31,8 +33,13 @@ CLAIMS: Final[Mapping[str, Sequence[str]]] = {
     "power_sampling_cost": (),
     "training_throughput": (),
     "partition_merging": (),
+    "store_verification": (),
+    "phantom_speed": (),
+    "main_job": (),
 }
 """Claims in order, each a module, with what its defaults are changed to."""
+_MAKE_NOTHING: Final = {"phantom_speed"}
+"""Those that need no folder for what they make."""
 
 _WRITTEN: Final = "written: "
 Run = Callable[[Sequence[str]], str | None]
@@ -90,14 +97,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--only", choices=tuple(CLAIMS), nargs="+", default=list(CLAIMS))
     parser.add_argument("--again", action="store_true", help="what is done, too")
-    parser.add_argument(
-        "--rehearsal", type=Path, help="folder for results that are not for the record"
-    )
-    chosen = parser.parse_args()
-    chosen.work.mkdir(parents=True, exist_ok=True)
+    chosen = result.parse_args(parser)
     more = [] if chosen.rehearsal is None else ["--rehearsal", str(chosen.rehearsal)]
     claims = {
-        claim: ["--work", str(chosen.work), *CLAIMS[claim], *more]
+        claim: [
+            *(() if claim in _MAKE_NOTHING else ("--work", str(chosen.work))),
+            *CLAIMS[claim],
+            *more,
+        ]
         for claim in CLAIMS
         if claim in chosen.only
     }

@@ -74,11 +74,15 @@ def _slope(rows: Sequence[dict[str, int]]) -> float:
 def main() -> None:
     """Read argv, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="artifact; see benchmarks.make_artifact")
-    parser.add_argument("--images", type=Path, help="1024x1024 radiographs; default: phantoms")
+    parser.add_argument(
+        "model", type=result.filled_folder, help="artifact; see benchmarks.make_artifact"
+    )
+    parser.add_argument(
+        "--images", type=result.filled_folder, help="1024x1024 radiographs; default: phantoms"
+    )
     parser.add_argument("--counts", type=int, nargs="+", default=[200, 500, 1000, 2000])
     parser.add_argument("--imported", type=int, default=3000, help="files of the import; 0: none")
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     card = artifact.load(chosen.model).card
     with tempfile.TemporaryDirectory() as scratch:
         peaks = _classify(chosen.model, sorted(chosen.counts), chosen.images, Path(scratch))
@@ -115,7 +119,7 @@ def main() -> None:
         "import_images": chosen.imported,
         "import_peak_bytes": imported,
     }
-    print(f"written: benchmarks/results/{result.write('classify_memory', document).name}")
+    print("written:", result.write("classify_memory", document, rehearsal=chosen.rehearsal))
 
 
 if __name__ == "__main__":

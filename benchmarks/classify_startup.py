@@ -49,9 +49,11 @@ def main() -> None:
     """Read argv, measure in turns, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
-    parser.add_argument("--images", type=Path, help="1024x1024 radiographs; default: phantoms")
+    parser.add_argument(
+        "--images", type=result.filled_folder, help="1024x1024 radiographs; default: phantoms"
+    )
     add_options(parser, turns=11, seconds=0)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("classify_startup", read_options(chosen))
     bench.require_quiet()
     (model,) = make_artifact.make(
@@ -88,7 +90,7 @@ def main() -> None:
         bench.take_turns(sides)
     comparisons = [
         Comparison(
-            f"{name} over a bare OpenVINO script",
+            f"{words.replace(' ONE', '')} over a bare OpenVINO script",
             name,
             "bare",
             f"Seconds from start to exit of `thorax {words}`, over those of a script that only "

@@ -139,12 +139,14 @@ def main() -> None:
     """Read argv, measure in turns, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
-    parser.add_argument("--store", type=Path, help="of the model's size; default: phantoms")
+    parser.add_argument(
+        "--store", type=result.filled_folder, help="of the model's size; default: phantoms"
+    )
     parser.add_argument("--count", type=int, default=512, help="phantoms to draw")
     parser.add_argument("--actors", type=int, default=2)
     parser.add_argument("--shard-size", type=int, default=32)
     add_options(parser, turns=6, seconds=0)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("cluster_classify", read_options(chosen))
     bench.require_quiet()
     (model,) = make_artifact.make(
@@ -184,18 +186,22 @@ def main() -> None:
 
 def _comparisons() -> list[Comparison]:
     told = {
-        "images/s": "of the whole run, with the start of Ray and its processes",
-        "steady_images_per_s": "in the steady state, when all processes have started",
+        "images/s": ("images/s", "of the whole run, with the start of Ray and its processes"),
+        "steady_images_per_s": (
+            "images/s when all have started",
+            "in the steady state, when all processes have started",
+        ),
     }
     return [
         Comparison(
-            f"actors over one process, {quantity}",
+            f"actors over one process, {label}",
             "actors",
             "one_process",
             f"Images a second {when}: two actors of one thread over one process of two streams.",
             quantity=quantity,
+            label=label,
         )
-        for quantity, when in told.items()
+        for quantity, (label, when) in told.items()
     ]
 
 

@@ -31,7 +31,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from benchmarks.left_out import leave_one_out
-from benchmarks.result import RESULTS, table, write
+from benchmarks.result import RESULTS, add_rehearsal, commit, table, write
 from benchmarks.tables import left_out as left_out_table
 from thorax.files.atomic import write_text
 from thorax.plan.published import predict, ready, solve
@@ -311,8 +311,8 @@ def show(document: dict[str, Any]) -> None:
     )
 
 
-def measure(duration_s: float, images: int, side: int, turns: int) -> None:
-    """Measure one and two ranks by turns, predict two from one, and write the result.
+def measure(duration_s: float, images: int, side: int, turns: int) -> dict[str, Any]:
+    """Return one and two ranks, measured by turns, and two predicted from one.
 
     Args:
         duration_s: of each run of the doctor.
@@ -353,11 +353,9 @@ def measure(duration_s: float, images: int, side: int, turns: int) -> None:
             for turn, (one, error) in enumerate(zip(seen, errors, strict=True), start=1)
         ],
     )
-    written = write(
-        "cluster_prediction_measured",
-        {"turns": seen, "error": statistics.median(errors), "images": images, "side": side},
-    )
-    print(f"median error {statistics.median(errors):+.1%}; written: {written}")
+    error = statistics.median(errors)
+    print(f"median error {error:+.1%}")
+    return {"turns": seen, "error": error, "images": images, "side": side}
 
 
 def _doctor(ranks: int, path: Path, duration_s: float, images: int, side: int) -> dict[str, Any]:
@@ -384,14 +382,17 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--turns", type=int, default=3)
+    add_rehearsal(parser)
     given = parser.parse_args()
     if given.measure:
-        measure(given.duration, given.images, given.side, given.turns)
+        found = measure(given.duration, given.images, given.side, given.turns)
+        path = write("cluster_prediction_measured", found, rehearsal=given.rehearsal)
+        print(f"written: {path}")
         return
     document = predictions()
     show(document)
     print(left_out_table(document))
-    whole = {**document, "date": f"{date.today():%Y-%m-%d}"}
+    whole = {**document, "date": f"{date.today():%Y-%m-%d}", "commit": commit()}
     write_text(RESULT, json.dumps(whole, indent=2, allow_nan=False) + "\n")
     print(f"\nwritten: {RESULT}")
 

@@ -127,10 +127,10 @@ def main() -> None:
     setting.add_argument(
         "--noise", type=Path, action="append", default=[], help="another record of before"
     )
-    setting.add_argument("--out", type=Path, help="result file; default: as all benchmarks")
+    result.add_rehearsal(setting)
     chosen = parser.parse_args()
     if chosen.kind == "compare":
-        raise SystemExit(compare(chosen.before, chosen.after, chosen.noise, chosen.out))
+        raise SystemExit(compare(chosen.before, chosen.after, chosen.noise, chosen.rehearsal))
     # One processor: what is measured has one stream everywhere, and others are disturbed least.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     # Of one name: an archive keeps the folder in which it was begun.
@@ -350,7 +350,7 @@ def judge(name: str, before: Record, after: Record, noise: Sequence[Record]) -> 
     return Judgement(False, tuple(varying), different, (first.status, other.status))
 
 
-def compare(first: Path, second: Path, others: Sequence[Path], out: Path | None) -> int:
+def compare(first: Path, second: Path, others: Sequence[Path], rehearsal: Path | None) -> int:
     """Set two records side by side, print and write what differs, and return the exit status."""
     before, after = read(first), read(second)
     noise = [read(folder) for folder in others]
@@ -382,12 +382,10 @@ def compare(first: Path, second: Path, others: Sequence[Path], out: Path | None)
             "help": {"surface": [asdict(one) for one in seen], "pages": pages},
             "answers": {name: _facts(one) for name, one in judged.items()},
         },
+        rehearsal=rehearsal,
     )
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(written, out)
     print(f"before: {before.commit}; after: {after.commit}; records of noise: {len(noise)}")
-    print(f"written: {out or written.name}")
+    print(f"written: {written}")
     if gone:
         return 1
     return 3 if differing or seen or pages else 0

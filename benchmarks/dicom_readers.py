@@ -56,8 +56,8 @@ class Row:
 def main() -> None:
     """Read argv, read every file, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path)
-    chosen = parser.parse_args()
+    parser.add_argument("folders", nargs="+", type=result.filled_folder)
+    chosen = result.parse_args(parser)
     config.settings.reading_validation_mode = config.IGNORE
     rows: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -81,7 +81,7 @@ def main() -> None:
         "counts": {name: dict(count) for name, count in counts.items()},
         "files": {name: [asdict(row) for row in each] for name, each in rows.items()},
     }
-    result.write("dicom_readers", document)
+    print("written:", result.write("dicom_readers", document, rehearsal=chosen.rehearsal))
 
 
 def compared(path: Path, scratch: Path) -> Row | None:

@@ -6,13 +6,14 @@ A figure is named in one line, `claim: path | filter | ... | format`, for exampl
     precisions@bf16: rows[network=resnet50,precision=int8].speed_ratio | .2f
     classify_memory: peak_bytes.csv[*].process | max | / 1e6 | .0f
 
-The claim is what a file's name begins with. `@` and a class of processors take the newest file of
-that class; without it the newest of all counts, and of equally new ones that of the class with more
-instructions. A path has keys between points (in double quotes where a key has a point itself);
-`[n]` is an entry of a list, `[key=value,...]` the only entry with these values, `[*key=value,...]`
-every one that has them and `[*]` every one; ` else ` and another path is for files of an older
-form. Filters are max, min, sum, mean, median, count, abs, `* N`, `/ N`, and `over PATH`, `plus
-PATH` and `minus PATH` of another figure of the file.
+The claim is what a file's name begins with, the date and time of UTC what it ends with; a file that
+tells no time is older than one of the same day that does. `@` and a class of processors take the
+newest file of that class; without it the newest of all counts, and of equally new ones that of the
+class with more instructions. A path has keys between points (in double quotes where a key has a
+point itself); `[n]` is an entry of a list, `[key=value,...]` the only entry with these values,
+`[*key=value,...]` every one that has them and `[*]` every one; ` else ` and another path is for
+files of an older form. Filters are max, min, sum, mean, median, count, abs, `* N`, `/ N`, and
+`over PATH`, `plus PATH` and `minus PATH` of another figure of the file.
 """
 
 import json
@@ -74,12 +75,24 @@ class Processors(IntEnum):
 
 @dataclass(frozen=True)
 class ResultFile:
-    """One file of results; `claim`, `date` and `machine` as its name has them."""
+    """One file of results; `claim`, `machine`, `date` and `time` as its name has them.
+
+    The time is hours, minutes and, where two files are of one minute, seconds, of UTC: "0611"; ""
+    in files that tell none.
+    """
 
     path: Path
     claim: str
     machine: str
     date: str
+    time: str = ""
+
+    @classmethod
+    def at(cls, path: Path) -> "ResultFile":
+        """Return a file by its name."""
+        claim, machine, moment = path.stem.rsplit("_", 2)
+        date, _, time = moment.partition("T")
+        return cls(path, claim.replace("-", "_"), machine, date, time)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -94,9 +107,9 @@ class ResultFile:
         return Processors.of(hardware["instructions"] if hardware else None)
 
     @property
-    def age(self) -> tuple[str, Processors, str]:
+    def age(self) -> tuple[str, str, Processors, str]:
         """Return what files of one claim are ordered by: the newest is the largest."""
-        return self.date, self.processors, self.path.name
+        return self.date, self.time, self.processors, self.path.name
 
 
 class Evidence:
@@ -111,8 +124,7 @@ class Evidence:
         self._folder = folder
         self._runs: dict[str, list[ResultFile]] = {}
         for path in sorted(folder.glob("*.json")):
-            claim, machine, date = path.stem.rsplit("_", 2)
-            file = ResultFile(path, claim.replace("-", "_"), machine, date)
+            file = ResultFile.at(path)
             if file.document.get("for_record") is False:
                 continue  # a rehearsal, on a machine that others used
             if of in (None, file.processors):

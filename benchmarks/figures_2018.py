@@ -7,6 +7,7 @@ results/figures_2018_model_2026-11-23.json. Nothing is timed, so the result does
 machine: a test computes it again.
 """
 
+import argparse
 import json
 import re
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import claims_2018 as claims
-from benchmarks.result import RESULTS
+from benchmarks.result import RESULTS, commit
 from thorax.files.atomic import write_text
 from thorax.plan.server import PRESETS, find_preset
 from thorax.plan.server_plan import ServerQuestion, plan_server
@@ -154,6 +155,7 @@ def efficiency_plot(plan: ServerPlan) -> str:
 
 def main() -> None:
     """Write figures, page and result."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     made = plans()
     figures = _DOCS / "figures"
     for place, name in enumerate(("r740", "r640")):
@@ -167,6 +169,7 @@ def main() -> None:
     write_text(PAGE, page)
     result = {
         "claim": "figures 1 to 4 of 2018 follow from the constants of its text",
+        "commit": commit(),
         **claims.document(),
         "servers": {name: rows(plan) for name, plan in made.items()},
     }

@@ -22,7 +22,7 @@ import openvino as ov
 import openvino.opset13 as ops
 from tests.fpga import integer_model
 
-from benchmarks.result import table, write
+from benchmarks.result import parse_args, table, write
 from thorax.devices.graph import compile_graph
 from thorax.fpga.formats import FORMATS, Format
 from thorax.fpga.numerics import ROUNDINGS, Rounding, quantize
@@ -97,7 +97,7 @@ def main() -> None:
     """Compare, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--values", type=int, default=10_000_000, help="of each format, at least")
-    options = parser.parse_args()
+    options = parse_args(parser)
     rows = []
     for form in FORMATS.values():
         rows.append(judge(form, options.values))
@@ -112,10 +112,11 @@ def main() -> None:
             "rows": rows,
             "reached": all(row["graph_differs"] == row["integers_differ"] == 0 for row in rows),
         },
+        rehearsal=options.rehearsal,
     )
     keys = ("format", "values", "graph_differs", "integers_differ")
     table("Values that differ", keys, [[str(row[key]) for key in keys] for row in rows])
-    print(path)
+    print("written:", path)
 
 
 if __name__ == "__main__":

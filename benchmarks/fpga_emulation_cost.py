@@ -114,6 +114,7 @@ def comparisons(kind: str) -> list[Comparison]:
             f"Seconds an image of ResNet-50 at {SIDE} px ({kind}) in the emulation of the card, "
             f"over those without: {name}.",
             quantity="image_s",
+            label="time an image",
             differs=differs,
             goal=goal,
         )
@@ -126,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     add_options(parser, turns=7, seconds=2)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("fpga_emulation_cost", read_options(chosen))
     bench.require_quiet()
     (path,) = make_artifact.make(

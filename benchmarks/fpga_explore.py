@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.result import table, write
+from benchmarks.result import filled_folder, parse_args, table, write
 from thorax.files.atomic import write_bytes
 
 FIGURES: Final = Path(__file__).resolve().parents[1] / "docs" / "figures"
@@ -40,11 +40,11 @@ def explore(artifact: Path, store: Path, side: int | None) -> dict[str, Any]:
 
 def main() -> None:
     """Explore every artifact, and leave all documents in one file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("store", type=Path)
-    parser.add_argument("artifacts", type=Path, nargs="+")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store", type=filled_folder)
+    parser.add_argument("artifacts", type=filled_folder, nargs="+")
     parser.add_argument("--side", type=int)
-    given = parser.parse_args()
+    given = parse_args(parser)
     documents = [explore(artifact, given.store, given.side) for artifact in given.artifacts]
     for document in documents:
         table(
@@ -61,7 +61,8 @@ def main() -> None:
             ],
         )
     side = documents[0]["modelled_side"]
-    print(write(f"fpga_explore_{side}px", {"documents": documents}))
+    whole = {"documents": documents}
+    print("written:", write(f"fpga_explore_{side}px", whole, rehearsal=given.rehearsal))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ but for the architecture, and the row says so. The tables of throughput in the I
 for which the predictions stand ready, were not at hand but for the one row that the model knew.
 """
 
+import argparse
 import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from tests.fpga import networks
 
-from benchmarks.result import RESULTS, table
+from benchmarks.result import RESULTS, commit, table
 from thorax.files.atomic import write_text
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.overlay import estimate
@@ -172,6 +173,7 @@ def _short(value: float) -> float:
 
 def main() -> None:
     """Print and write."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     found, compared = predictions(), comparisons()
     table(
         "What the model says, before it is compared",
@@ -186,6 +188,7 @@ def main() -> None:
         print(line)
     document = {
         "claim": "fpga_predictions",
+        "commit": commit(),
         "modelled": True,
         "model": MODEL,
         "frozen": FROZEN,

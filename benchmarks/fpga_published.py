@@ -10,6 +10,7 @@ and the row says so. Networks are the published ones without local response norm
 runs on the way of other layers.
 """
 
+import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from typing import Final
 import openvino as ov
 from tests.fpga import networks
 
-from benchmarks.result import table, write
+from benchmarks.result import parse_args, table, write
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.area import area
 from thorax.fpga.overlay import Estimate, estimate
@@ -361,6 +362,8 @@ def _figure(value: float) -> str:
 
 def main() -> None:
     """Compare, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    rehearsal = parse_args(parser).rehearsal
     cases, resources = speeds(), areas()
     known = [case for case in cases if case.how == "known beforehand"]
     within = [case for case in known if abs(case.error) <= GOAL]
@@ -399,8 +402,9 @@ def main() -> None:
             "asides": asdict(asides()),
             "searched": [asdict(one) for one in found],
         },
+        rehearsal=rehearsal,
     )
-    print(written)
+    print("written:", written)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import table, write
+from benchmarks.result import filled_folder, parse_args, table, write
 from thorax.cli import demonstration
 
 RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"
@@ -58,9 +58,8 @@ def main() -> None:
     """Make what is absent, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
-    parser.add_argument("--data", type=Path, required=True, help="folder of ChestX-ray14")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--data", type=filled_folder, required=True, help="folder of ChestX-ray14")
+    options = parse_args(parser)
     stores = {
         "drawings": tasks.drawings(options.work),
         "radiographs": tasks.boxed(options.work, options.data, demonstration.SIDE),
@@ -82,9 +81,8 @@ def main() -> None:
     ]
     header = ("", "mean AUROC", "10^6 MACs", "hits", "random point", "fixed point")
     table("Pointing game on the test split, mean over findings", header, cells)
-    print(
-        write("heatmaps", {"images": demonstration.COUNT, "side": demonstration.SIDE, "rows": rows})
-    )
+    document = {"images": demonstration.COUNT, "side": demonstration.SIDE, "rows": rows}
+    print("written:", write("heatmaps", document, rehearsal=options.rehearsal))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from benchmarks.memory import Sampler
 from thorax.errors import ImageError
 from thorax.images.radiograph import read
 
-DEFAULT = Path("../shared/data/dicom/hostile")
+DEFAULT = "../shared/data/dicom/hostile"
 GOAL_S = 2.0
 GOAL_BYTES = 2_000_000_000
 
@@ -37,6 +37,7 @@ _STAGES: Final[Mapping[str, str]] = {
     "dicom-corrupt": "data set or pixels cannot be read",
 }
 """How far a file got by its answer; all other codes are of its pixels."""
+_REFUSED: Final = "pixels refused"
 
 _CT, _CR = (f"1.2.840.10008.5.1.4.1.1.{kind}\0".encode() for kind in ("2", "1"))
 _CT_MODALITY, _CR_MODALITY = b"CS\x02\0CT", b"CS\x02\0CR"
@@ -49,7 +50,7 @@ def as_radiography(data: bytes) -> bytes:
 
 def stage(code: str) -> str:
     """Return how far a file got that was answered so."""
-    return _STAGES.get(code, "pixels refused")
+    return _STAGES.get(code, _REFUSED)
 
 
 def answers(
@@ -77,7 +78,7 @@ def answers(
 
 def _described(codes: Counter[str], took_s: dict[str, float]) -> dict[str, Any]:
     slowest = sorted(took_s, key=lambda name: took_s[name], reverse=True)[:5]
-    stages: Counter[str] = Counter()
+    stages = Counter(dict.fromkeys((*_STAGES.values(), _REFUSED), 0))
     for code, count in codes.items():
         stages[stage(code)] += count
     return {
@@ -91,8 +92,8 @@ def _described(codes: Counter[str], took_s: dict[str, float]) -> dict[str, Any]:
 def main() -> None:
     """Read argv, read every file twice, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=DEFAULT)
-    chosen = parser.parse_args()
+    parser.add_argument("folder", nargs="?", type=result.filled_folder, default=DEFAULT)
+    chosen = result.parse_args(parser)
     files = sorted(path for path in chosen.folder.rglob("*") if path.is_file())
     if not files:
         raise SystemExit(f"no file in {chosen.folder}; give a folder of hostile files")
@@ -127,7 +128,7 @@ def main() -> None:
         "goal_bytes": GOAL_BYTES,
         "peak_bytes": {**peak, "together": together},
     }
-    print(f"written: benchmarks/results/{result.write('hostile_corpus', document).name}")
+    print("written:", result.write("hostile_corpus", document, rehearsal=chosen.rehearsal))
 
 
 if __name__ == "__main__":

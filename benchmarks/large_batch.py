@@ -36,7 +36,7 @@ from benchmarks.large_batch_cells import (
     tuning,
 )
 from benchmarks.large_batch_report import report
-from benchmarks.result import write
+from benchmarks.result import filled_folder, parse_args, write
 from thorax.data.loader import BatchOrder, batches
 from thorax.data.store import Store
 from thorax.errors import UsageError
@@ -248,14 +248,13 @@ def main() -> None:
     """Make the runs that are missing, or report those that are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for stores and runs")
-    parser.add_argument("--data", type=Path, help="folder of the Kermany radiographs")
+    parser.add_argument("--data", type=filled_folder, help="folder of the Kermany radiographs")
     parser.add_argument("--study", choices=sorted(STUDIES), action="append", default=[])
     parser.add_argument("--arm", action="append", default=[], help="these alone, in this order")
     parser.add_argument("--batch", action="append", type=int, default=[], help="these alone")
     parser.add_argument("--report", action="store_true", help="tables, plots and JSON, no run")
-    options = parser.parse_args()
+    options = parse_args(parser)
     torch.set_num_threads(1)
-    options.work.mkdir(parents=True, exist_ok=True)
     stores: dict[str, Callable[[], Store]] = {
         "phantoms": lambda: tasks.phantoms(options.work, STUDIES["phantoms"].side),
         "kermany": lambda: tasks.kermany(options.work, options.data, STUDIES["kermany"].side),
@@ -279,7 +278,7 @@ def main() -> None:
             work_off(options.work, study, store, names, options.batch or study.batches)
             measure_sharpness(options.work, study, store)
     for name, document in found.items():
-        print(write(f"large_batch_{name}", document))
+        print("written:", write(f"large_batch_{name}", document, rehearsal=options.rehearsal))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from typing import Final, Self
 ALLOWED: Final = 0.10
 """Share of all processors that others may use in a run that is written."""
 
+QUIET_S: Final = 2.0
+"""How long the machine is watched before anything is measured."""
+
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _BUSY: Final = (0, 1, 2, 5, 6, 7)
 """Of the first line of /proc/stat: user, nice, system, irq, softirq, steal (proc(5))."""
@@ -83,6 +86,57 @@ def watch(seconds: float, processors: int) -> Load:
     before = read()
     time.sleep(seconds)
     return Load.between(before, read(), processors)
+
+
+def require(claim: str, share: float, when: str, allowed: float = ALLOWED) -> None:
+    """Refuse a result for the record beside others who use more than is allowed.
+
+    Args:
+        claim: what is measured.
+        share: of all processors that others used.
+        when: they did, in words.
+        allowed: share that they may use.
+
+    Raises:
+        SystemExit: they used more.
+    """
+    if share > allowed:
+        raise SystemExit(
+            f"{claim}: others used {share:.0%} of the processors {when} and {allowed:.0%} is "
+            "allowed; end what runs besides, or --rehearsal FOLDER for a result that is not for "
+            "the record; none was written for it"
+        )
+
+
+class Watch:
+    """Load of others beside what is measured once, from now on.
+
+    Args:
+        claim: what is measured.
+        rehearsal: folder for a result that is not for the record, whatever the load.
+        read: returns the clocks.
+
+    Raises:
+        SystemExit: others use more than is allowed before it begins.
+    """
+
+    def __init__(self, claim: str, rehearsal: Path | None, *, read: Read = read) -> None:
+        self._claim, self._rehearsal, self._read = claim, rehearsal, read
+        self._processors = len(os.sched_getaffinity(0))
+        if rehearsal is None:
+            require(claim, watch(QUIET_S, self._processors).share, "before it")
+        self._before = read()
+
+    def facts(self) -> dict[str, float]:
+        """Return the load until now, as result files have it.
+
+        Raises:
+            SystemExit: it was more than is allowed.
+        """
+        share = Load.between(self._before, self._read(), self._processors).share
+        if self._rehearsal is None:
+            require(self._claim, share, "beside it")
+        return {"others_share": round(share, 4), "allowed_share": ALLOWED}
 
 
 def _descendants_s(root: int) -> float:

@@ -7,6 +7,7 @@ FOLDER` leaves FOLDER/resnet50-fp32, FOLDER/resnet50-int8 and the store they cam
 import argparse
 from pathlib import Path
 
+from benchmarks.result import make_folder
 from thorax.artifact import Precision
 from thorax.data import folder, store
 from thorax.images.preprocess import InputSpec
@@ -65,6 +66,7 @@ def main() -> None:
         "--precision", nargs="+", default=[Precision.FP32, Precision.INT8], type=Precision
     )
     chosen = parser.parse_args()
+    make_folder(parser, chosen.out)
     for path in make(
         chosen.out,
         chosen.topology,

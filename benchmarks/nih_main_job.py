@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.result import table, write
+from benchmarks.result import filled_folder, parse_args, table, write
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes/nih14_resnet18_256.toml"
 
@@ -43,12 +43,13 @@ def classified(document: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Run all steps and write what they showed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with nih/ and dicom/")
+    parser.add_argument(
+        "--data", type=filled_folder, required=True, help="folder with nih/ and dicom/"
+    )
     parser.add_argument("--work", type=Path, required=True, help="folder for store, run, models")
     parser.add_argument("--set", action="append", default=[], help="as in `thorax train`")
-    options = parser.parse_args()
+    options = parse_args(parser)
     nih, work = options.data / "nih", options.work
-    work.mkdir(parents=True, exist_ok=True)
     store, run = work / "store", work / "run"
     imported = thorax(
         *("data", "import", "nih", nih / "images-256", "--out", store),
@@ -101,7 +102,7 @@ def main() -> None:
     ]
     table("Test split, official", ("Finding", "Positives", "fp32", "int8"), rows)
     print(json.dumps({key: document[key] for key in document if "classify" in key}, indent=2))
-    print(write("nih_main_job", document))
+    print("written:", write("nih_main_job", document, rehearsal=options.rehearsal))
 
 
 if __name__ == "__main__":

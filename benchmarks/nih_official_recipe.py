@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import table, write
+from benchmarks.result import filled_folder, parse_args, table, write
 from thorax.training.card import newest, read_card, resolve
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes/nih14_densenet121_official.toml"
@@ -31,9 +31,10 @@ def main() -> None:
     """Run all steps and write what they showed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for store, run and model")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the NIH images")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
+    parser.add_argument(
+        "--data", type=filled_folder, required=True, help="folder of the NIH images"
+    )
+    options = parse_args(parser)
     store = tasks.radiographs(options.work, options.data)
     run, model = options.work / "run", options.work / "model-fp32"
     if newest(run) is None:
@@ -54,6 +55,7 @@ def main() -> None:
             "history": card.history,
             **{key: found[key] for key in ("mean_auroc", "mean_auroc_interval", "auroc")},
         },
+        rehearsal=options.rehearsal,
     )
     rows = [
         (name, f"{one['positives']}", f"{one['value']:.3f}", f"{one['low']:.3f}-{one['high']:.3f}")
@@ -62,7 +64,7 @@ def main() -> None:
     mean = found["mean_auroc_interval"]
     rows.append(("mean", "", f"{mean['value']:.3f}", f"{mean['low']:.3f}-{mean['high']:.3f}"))
     table("ChestX-ray14, 498 test images", ("finding", "positives", "AUROC", "95 %"), rows)
-    print(path)
+    print("written:", path)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("-d", "--device", default="CPU")
     parser.add_argument("--precisions", type=Precision, nargs="+", default=list(PRECISIONS))
     add_options(parser, turns=7, seconds=3)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("offline_against_benchmark_app", read_options(chosen))
     bench.require_quiet()
     made = make_artifact.make(

@@ -10,6 +10,7 @@ from benchmarks.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section
 from benchmarks.evidence import Evidence, EvidenceError, Processors, ResultFile, look_up, written
 from benchmarks.headlines import HEADLINES
 from benchmarks.objections import OBJECTIONS
+from benchmarks.side_by_side import less_is_better
 from thorax.benchmark.confidence import FEWEST_TURNS, median_of_turns
 
 NOT_YET: Final = "not measured yet"
@@ -143,10 +144,10 @@ def _compared(file: ResultFile) -> list[Mapping[str, Any]]:
 
 
 def _title(one: Mapping[str, Any]) -> str:
-    """Return the name of a comparison with its quantity, as a cell."""
-    name, quantity = str(one["name"]), str(one["quantity"])
-    title = name if quantity in name else f"{name}, {quantity}"
-    less = " (less is better)" if _less_is_better(quantity) else ""
+    """Return the name of a comparison with what its quantity is called, as a cell."""
+    name, label = str(one["name"]), str(one.get("label") or one["quantity"])
+    title = name if label in name else f"{name}, {label}"
+    less = " (less is better)" if less_is_better(one["quantity"]) else ""
     return f"{title}{less}".replace("|", "\\|")
 
 
@@ -158,7 +159,7 @@ def comparison(one: Mapping[str, Any]) -> str:
     if (goal := one.get("goal")) is not None:
         low, high = one["wall"].get("low"), one["wall"].get("high")
         said = judged(
-            one["wall"]["ratio"], low, high, goal, at_most=_less_is_better(one["quantity"])
+            one["wall"]["ratio"], low, high, goal, at_most=less_is_better(one["quantity"])
         )
         parts.append(f"goal {goal:g}: {said}")
     return "; ".join(parts)
@@ -171,12 +172,6 @@ def judged(
     ends = (value if low is None else low, value if high is None else high)
     met = {end <= goal if at_most else end >= goal for end in ends}
     return "not told by the interval" if len(met) > 1 else "met" if met == {True} else "missed"
-
-
-def _less_is_better(quantity: str) -> bool:
-    """Whether a quantity is of time or of size."""
-    timed = quantity.endswith("_s") and not quantity.endswith("per_s")
-    return quantity == "seconds" or timed or quantity.endswith("bytes")
 
 
 def _ratio(ratio: Mapping[str, Any], *, bold: bool = True) -> str:
@@ -283,7 +278,7 @@ def _notes(newest: ResultFile) -> list[str]:
     said: dict[str, list[str]] = {}
     compared = _compared(newest)
     for one in compared:
-        less = _less_is_better(one["quantity"])
+        less = less_is_better(one["quantity"])
         if one.get("differs"):
             said.setdefault(f"the sides differ in {', '.join(one['differs'])}", []).append(
                 one["name"]

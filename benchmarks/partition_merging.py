@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import openvino as ov
 
+from benchmarks.result import parse_args
 from benchmarks.side_by_side import (
     Comparison,
     Settings,
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), help="of Keras")
     add_options(parser, turns=9, seconds=0)
-    chosen = parser.parse_args()
+    chosen = parse_args(parser)
     bench = SideBySide("partition_merging", read_options(chosen))
     bench.require_quiet()
     rows: dict[str, dict[str, Any]] = {}

@@ -2,8 +2,8 @@
 
 Each function is called in processes of its own (`benchmarks.side_process`) and returns how it is
 timed. The first tries which batch and number of instances side by side serve it best, and those of
-the turns are told by `choice`. Images are
-tensors that stay; what is normalised outside a graph is normalised before.
+the turns are told by `choice`. Images are tensors that stay; what is normalised outside a graph is
+normalised before.
 """
 
 import json
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 BATCHES: Final = (1, 8)
 BATCH_CHOICE: Final = "fastest of 1 and 8, one instance on all threads or one a thread"
 OPENVINO_CHOICE: Final = "fastest of 1 and 8, streams as the device chooses for throughput"
+"""Of Thorax, of OpenVINO's queue and of benchmark_app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _ready(
     made: Mapping[Choice, Measure], chosen: Choice | None, first: npt.ArrayLike, **more: object
 ) -> Ready:
     """Return what was chosen, or else the fastest; `first` are the probabilities of an image."""
-    choice = chosen or fastest(made)
+    choice = chosen or fastest(made, lambda choice: choice.batch)
     answers = [round(float(value), 6) for value in np.ravel(first)]
     told = {**more, "instances": choice.instances, "first_answer": answers}
     return Ready(made[choice], choice.batch, choice, told)

@@ -13,7 +13,7 @@ from typing import Final
 
 from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import table, write
+from benchmarks.result import parse_args, table, write
 
 RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"
 SIDE: Final = 128
@@ -32,8 +32,8 @@ def main() -> None:
     """Train, judge, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
-    work = parser.parse_args().work
-    work.mkdir(parents=True, exist_ok=True)
+    chosen = parse_args(parser)
+    work: Path = chosen.work
     store, run = tasks.phantoms(work, SIDE).path, work / "resnet18"
     changes = [word for key, value in CHANGES.items() for word in ("--set", f"{key}={value}")]
     if not (run / "train.json").exists():
@@ -69,7 +69,7 @@ def main() -> None:
             "mean_auroc": GOAL, "block_deviations": BLOCKS_GOAL, "statistics": STATISTICS_GOAL,
         },
     }  # fmt: skip
-    print(write("phantom_network", document))
+    print("written:", write("phantom_network", document, rehearsal=chosen.rehearsal))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 
 import cv2
 
-from benchmarks import result
+from benchmarks import load, result
 from thorax.phantoms import dataset
 
 GOAL = 200.0
@@ -18,11 +18,12 @@ GOAL = 200.0
 
 def main() -> None:
     """Read argv, draw in turns, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=300, help="phantoms of one turn")
     parser.add_argument("--size", type=int, default=256, help="side, pixels")
     parser.add_argument("--turns", type=int, default=7)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
+    watched = load.Watch("phantom_speed", chosen.rehearsal)
     # One processor, or a library that spreads its work would draw faster than one does.
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(processors)})
@@ -54,8 +55,9 @@ def main() -> None:
         "median_images_per_cpu_s": statistics.median(cpu),
         "images_per_s": wall,
         "images_per_cpu_s": cpu,
+        "load": watched.facts(),
     }
-    print(f"written: benchmarks/results/{result.write('phantom_speed', document).name}")
+    print("written:", result.write("phantom_speed", document, rehearsal=chosen.rehearsal))
 
 
 if __name__ == "__main__":

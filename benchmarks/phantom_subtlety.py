@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import table, write
+from benchmarks.result import parse_args, table, write
 from thorax import artifact
 from thorax.cli import demonstration
 from thorax.devices.engine import Engine
@@ -120,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--images", type=int, default=1200, help="phantoms of each subtlety")
-    chosen = parser.parse_args()
+    chosen = parse_args(parser)
     demo = chosen.work / "demo"
     if not (demo / "results" / "demo.json").exists():
         demonstration.make(demo)
@@ -138,7 +138,7 @@ def main() -> None:
         "levels": rows,
     }
     write_figure(lambda: figure(rows, easy["models"]), FIGURE, STYLE)
-    print(write("phantom_subtlety", document))
+    print("written:", write("phantom_subtlety", document, rehearsal=chosen.rehearsal))
 
 
 if __name__ == "__main__":

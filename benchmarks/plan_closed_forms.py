@@ -7,6 +7,7 @@ would be met by chance. About 12 minutes on one idle core; nothing is timed, so 
 does not depend on the machine.
 """
 
+import argparse
 import json
 import math
 import statistics
@@ -18,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.figures_2018 import put
-from benchmarks.result import RESULTS, table
+from benchmarks.result import RESULTS, commit, table
 from thorax.files.atomic import write_text
 from thorax.plan.latency import lay_out, simulate_load
 from thorax.plan.server import PRESETS, capacity, find_preset
@@ -188,6 +189,7 @@ def waits_text(document: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Compute, show and write everything."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     queues = [
         queue(load, 1, exponential=False, wanted=pollaczek_khinchine(load)) for load in _IMAGES
     ]
@@ -206,6 +208,7 @@ def main() -> None:
     }
     document = {
         "claim": "the simulator meets closed forms to 1%",
+        "commit": commit(),
         "goal": GOAL,
         "worst": worst,
         "met": all(value <= GOAL for value in worst.values()),

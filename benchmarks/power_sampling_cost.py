@@ -136,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     add_options(parser, turns=12, seconds=3)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("power_sampling_cost", read_options(chosen))
     bench.require_quiet()
     (path,) = make_artifact.make(

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import table, write
+from benchmarks.result import filled_folder, parse_args, table, write
 from thorax import artifact
 from thorax.artifact import Precision
 from thorax.devices.core import supports
@@ -169,17 +169,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     parser.add_argument("--task", choices=list(EPOCHS), required=True)
-    parser.add_argument("--data", type=Path, help="folder of the Kermany radiographs")
+    parser.add_argument("--data", type=filled_folder, help="folder of the Kermany radiographs")
     parser.add_argument("--network", action="append", choices=NETWORKS, help="this alone")
-    options = parser.parse_args()
+    options = parse_args(parser)
     if options.task == "kermany" and options.data is None:
         parser.error("--task kermany needs --data FOLDER, the radiographs with their labels.csv")
-    options.work.mkdir(parents=True, exist_ok=True)
     os.environ["XDG_STATE_HOME"] = str(options.work / "cards")
     thorax("fpga", "program", "FPGA.0", BITSTREAM)
     document = {"side": SIDE, "goal": GOAL, "bitstream": BITSTREAM}
     found = measured(options, options.task)
-    print(write(f"precision_cost_{options.task}", document | found))
+    claim = f"precision_cost_{options.task}"
+    print("written:", write(claim, document | found, rehearsal=options.rehearsal))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any, Final
 import safetensors.torch
 
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import hardware, table
+from benchmarks.result import hardware, parse_args, table
 from benchmarks.side_by_side import (
     Comparison,
     Settings,
@@ -97,7 +97,7 @@ def sides(network: str, made: Mapping[str, Path], *, seconds: float) -> list[Sid
             "uint8 tensor that stays",
             warm_up_s=WARM_UP_S,
             process="shared",
-            more={"streams": engine.streams, "compute": engine.compute},
+            more={"streams": engine.streams, "compute": engine.arithmetic},
         )
         found.append(Side(f"{network}_{precision.value}", settings, measure))
     return found
@@ -120,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     add_options(parser, turns=7, seconds=3)
-    options = parser.parse_args()
+    options = parse_args(parser)
     bench = SideBySide("precisions", read_options(options))
     bench.require_quiet()
     options.work.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,10 @@
 
     python -m benchmarks.quick --work FOLDER
 
-Each is compared by its intervals with the newest committed result of the same claim on a processor
-of the same features: *agree* where they overlap, *better* or *differ* where they do not. Exit
-status 0 if all agree or are better, 1 if one differs or failed, 2 if some cannot be compared:
+Each is compared with the newest committed result of the same claim on a processor of the same
+features, by the ratio of both and its interval: *better* or *differ* where that excludes 1, *agree*
+where it holds 1 and little more (`agreement.ALIKE`), and *undecided* else. Exit status 0 if all
+agree or are better, 1 if one differs or failed, 2 if some are undecided or cannot be compared:
 without such a result, or beside others' load above what is allowed.
 """
 
@@ -70,7 +71,11 @@ def committed(claim: str, hardware: Mapping[str, Any], folder: Path) -> Mapping[
         alike = all(document["hardware"].get(key) == hardware[key] for key in _FEATURES)
         if alike and document["claim"] == claim and "comparisons" in document:
             found.append(document)
-    return max(found, key=lambda document: str(document["date"]), default=None)
+    return max(found, key=_moment, default=None)
+
+
+def _moment(document: Mapping[str, Any]) -> tuple[str, str]:
+    return str(document["date"]), str(document.get("time_utc", ""))
 
 
 def compare(name: str, now: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> Row:
@@ -104,15 +109,15 @@ def status(rows: Iterable[Row]) -> int:
     verdicts = [row.verdict for row in rows]
     if {"differ", "failed"} & {*verdicts}:
         return 1
-    return 2 if any(text.startswith("cannot") for text in verdicts) else 0
+    return 2 if any(text.startswith(("cannot", "undecided")) for text in verdicts) else 0
 
 
 def main() -> None:
     """Read argv, measure, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
-    work = parser.parse_args().work
-    work.mkdir(parents=True, exist_ok=True)
+    work: Path = parser.parse_args().work
+    result.make_folder(parser, work)
     hardware = result.hardware()
     found: dict[str, Mapping[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:

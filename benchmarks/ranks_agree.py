@@ -8,6 +8,7 @@ each starts anew: after one update of a ResNet-18, and after four of the small n
 order that the processor's kernels choose, so the figures differ a little between processors.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Final
 import safetensors.torch
 from torch import Tensor
 
-from benchmarks.result import table, write
+from benchmarks.result import parse_args, table, write
 from thorax.training.card import WEIGHTS, resolve
 
 SCRIPT: Final = Path(__file__).parents[1] / "tests" / "training" / "ranks.py"
@@ -69,6 +70,8 @@ def measure() -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    rehearsal = parse_args(parser).rehearsal
     found = measure()
     table(
         "Largest relative difference of a weight from one process",
@@ -80,7 +83,8 @@ def main() -> None:
         "four_updates": max(value for name in SMALL for value in found[name].values()),
     }
     print(json.dumps(worst))
-    print(write("ranks_agree", {"differences": found, "worst": worst}))
+    document = {"differences": found, "worst": worst}
+    print("written:", write("ranks_agree", document, rehearsal=rehearsal))
 
 
 if __name__ == "__main__":

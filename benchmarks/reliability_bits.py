@@ -466,7 +466,7 @@ def main() -> None:
     parser.add_argument("--flips", type=int, default=600, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", help="only kinds whose name has this in it")
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     outcomes = []
     with tempfile.TemporaryDirectory() as scratch:
         for number, kind in enumerate(kinds(Path(scratch) / "sources")):
@@ -494,7 +494,7 @@ def main() -> None:
             for outcome in outcomes
         ],
     }
-    print(f"written: benchmarks/results/{result.write('reliability_bits', document).name}")
+    print("written:", result.write("reliability_bits", document, rehearsal=chosen.rehearsal))
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="file for the outcomes, to put together later")
     parser.add_argument("--together", type=Path, nargs="+", help="such files; writes the result")
-    options = parser.parse_args()
+    options = result.parse_args(parser)
     if options.together:
         texts = [path.read_text("utf-8") for path in options.together]
         outcomes = [Outcome(**one) for text in texts for one in json.loads(text)]
@@ -215,7 +215,8 @@ def main() -> None:
             "lost": sum(not one.survived for one in outcomes),
             "kinds": [asdict(one) for one in outcomes],
         }
-        print(f"written: benchmarks/results/{result.write('reliability_kills', document).name}")
+        written = result.write("reliability_kills", document, rehearsal=options.rehearsal)
+        print("written:", written)
         return
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:

@@ -22,13 +22,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
 from tests.importers.small_models import KINDS, Kind, damaged, read_here
 
 from benchmarks import result
+from benchmarks.evidence import Evidence
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers.options import Imported, ImportOptions
 from thorax.importers.reader import Reader
@@ -154,11 +154,16 @@ def run(plan: Sequence[tuple[Kind, Sequence[int]]], *, confined: bool = True) ->
     return outcomes
 
 
-def _keep(formats: Mapping[str, Any]) -> None:
-    """Write what became of formats beside what earlier runs of the day found of others."""
-    known = list(result.RESULTS.glob(f"reliability_models_*_{datetime.now(UTC):%Y-%m-%d}.json"))
-    earlier = json.loads(known[0].read_text())["formats"] if known else {}
-    result.write("reliability_models", {"formats": {**earlier, **formats}})
+def _keep(formats: Mapping[str, Any], rehearsal: Path | None) -> None:
+    """Write what became of formats beside what earlier runs of this commit found of others."""
+    earlier: dict[str, Any] = {}
+    for file in Evidence().runs("reliability_models"):
+        if file.document.get("commit") == result.commit():
+            earlier |= file.document["formats"]
+    path = result.write(
+        "reliability_models", {"formats": {**earlier, **formats}}, rehearsal=rehearsal
+    )
+    sys.stderr.write(f"written: {path}\n")
 
 
 def _process(copies: Sequence[Copy], *, confined: bool) -> Iterator[tuple[Copy, str]]:
@@ -221,6 +226,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="formats whose name contains this")
     parser.add_argument("--bare", action="store_true", help="without a child")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    result.add_rehearsal(parser)
     chosen = parser.parse_args()
     if chosen.worker:
         _work([Copy(**copy) for copy in json.load(sys.stdin)], confined=not chosen.bare)
@@ -247,8 +253,8 @@ def main() -> None:
         ended = outcome.crashed | outcome.lost
         lost += [f"{kind.name}, seed {seed}: {text}" for seed, text in ended.items()]
         sys.stderr.write(f"{rows[-1]}\n")
-        if not chosen.bare:
-            _keep(documents)
+    if not chosen.bare:
+        _keep(documents, chosen.rehearsal)
     result.table(
         "Damaged model files",
         ("Format", "tried", "read", "refused", "crashed", "lost", "codes"),

@@ -86,10 +86,16 @@ _LONGEST: Final = 600
 def main() -> None:
     """Read argv, try every case, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, help="folder of the cases of images and tables")
-    parser.add_argument("--models", type=Path, help="folder of the cases of models")
-    parser.add_argument("--model", type=Path, help="artifact that commands classify by")
-    chosen = parser.parse_args()
+    parser.add_argument(
+        "--images", type=result.filled_folder, help="folder of the cases of images and tables"
+    )
+    parser.add_argument("--models", type=result.filled_folder, help="folder of the cases of models")
+    parser.add_argument(
+        "--model", type=result.filled_folder, help="artifact that commands classify by"
+    )
+    chosen = result.parse_args(parser)
+    if chosen.images is None and chosen.models is None:
+        parser.error("give --images FOLDER, --models FOLDER or both")
     rows: dict[str, dict[str, Any]] = {}
     for case in _cases(chosen.images):
         rows[case.name] = _image(case) or _commands(case, chosen.model)
@@ -105,8 +111,7 @@ def main() -> None:
         "probability_tolerance": PROBABILITY_TOLERANCE,
         "cases": rows,
     }
-    written = result.write("reported_files", document)
-    print(f"written: benchmarks/results/{written.name}")
+    print("written:", result.write("reported_files", document, rehearsal=chosen.rehearsal))
 
 
 def _cases(folder: Path | None) -> Iterator[Path]:

@@ -15,6 +15,7 @@ import argparse
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,11 +29,12 @@ from benchmarks.side_by_side import (
     Settings,
     Side,
     SideBySide,
+    Turn,
     add_options,
     read_options,
     require_alike,
 )
-from benchmarks.side_process import SideProcess
+from benchmarks.side_process import SideProcess, fastest
 from thorax import artifact
 from thorax.artifact import Precision
 from thorax.data.store import Store, open_store
@@ -45,7 +47,9 @@ GOALS: Final = {
     ("thorax_int8", "torch_fp32"): 6.0,
     ("thorax_int8", "onnxruntime_int8"): 1.1,
 }
-SAME: Final = Bound(1.0, "both run the same graph in the same OpenVINO on the same threads")
+SAME: Final = Bound(
+    1.0, "both run the same graph in the same OpenVINO on the same threads, batch and streams"
+)
 BYTES: Final = "uint8 tensor that stays"
 FLOATS: Final = "float32 tensor that stays, normalised before"
 PACKAGES: Final = ("thorax", "openvino", "nncf", "torch", "torchao", "onnxruntime", "numpy")
@@ -169,9 +173,18 @@ def _amx(kernels: Sequence[str] | str) -> bool | None:
     return None if isinstance(kernels, str) else any("amx" in name for name in kernels)
 
 
-def _program(made: Made, precision: str, seconds: float, batch: int) -> Side:
+def _program(made: Made, precision: str, seconds: float) -> Side:
+    """Return benchmark_app on the graph of a precision, at the batch that serves it best."""
     path = made.artifacts[precision]
     compute = artifact.load(path).card.precision.compute
+    requests: dict[int, float] = {}
+
+    def run(seconds: float, batch: int) -> Turn:
+        turn = peers.benchmark_app(path / artifact.XML, compute, seconds, batch=batch)
+        requests[batch] = turn.more["requests"]
+        return turn
+
+    batch = fastest({size: partial(run, batch=size) for size in BATCHES}, lambda size: size)
     settings = Settings(
         threads=made.network.threads,
         precision=precision,
@@ -181,17 +194,14 @@ def _program(made: Made, precision: str, seconds: float, batch: int) -> Side:
         batch_choice="fastest of a probe",
         more={
             "options": f"-hint throughput -infer_precision {compute} -b {batch}",
-            "chosen_of": "that of Thorax",
+            "instances": int(requests[batch]),
+            "chosen_of": peers.OPENVINO_CHOICE,
         },
     )
-    return Side(
-        f"benchmark_app_{precision}",
-        settings,
-        lambda: peers.benchmark_app(path / artifact.XML, compute, seconds, batch=batch),
-    )
+    return Side(f"benchmark_app_{precision}", settings, lambda: run(seconds, batch))
 
 
-def comparisons(sides: Sequence[str]) -> list[Comparison]:
+def comparisons(sides: Mapping[str, Settings]) -> list[Comparison]:
     """Return Thorax over each peer of its precision, and over two peers of another."""
     pairs = [
         (f"thorax_{precision}", f"{peer}_{precision}")
@@ -200,12 +210,13 @@ def comparisons(sides: Sequence[str]) -> list[Comparison]:
     ]
     pairs += [("thorax_int8", name) for name in ("torch_fp32", "torch_channels_last_bf16")]
     pairs += [("thorax_int8", "torch_compiled_bf16"), ("thorax_bf16", "torch_fp32")]
-    return [_comparison(*pair) for pair in pairs if {*pair} <= {*sides}]
+    return [_comparison(*pair, sides) for pair in pairs if {*pair} <= {*sides}]
 
 
-def _comparison(first: str, second: str) -> Comparison:
+def _comparison(first: str, second: str, sides: Mapping[str, Settings]) -> Comparison:
     (_, _, ours), (peer, _, theirs) = first.rpartition("_"), second.rpartition("_")
     same_graph = peer in ("openvino_queue", "benchmark_app")
+    run = [(sides[name].batch, sides[name].more.get("instances")) for name in (first, second)]
     differs = ["precision"] if ours != theirs else []
     if peer != "openvino_queue":
         differs.append("input")
@@ -218,7 +229,7 @@ def _comparison(first: str, second: str) -> Comparison:
         f"Images a second of ResNet-50 at {SIDE} px by the engine of Thorax in {ours}, over "
         f"those of {TITLES[peer]} in {theirs}, each at its best batch.",
         differs=tuple(differs),
-        bound=SAME if same_graph else None,
+        bound=SAME if same_graph and run[0] == run[1] else None,
         goal=GOALS.get((first, second)),
     )
 
@@ -239,7 +250,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for store and models")
     parser.add_argument("--sides", help="names, by commas; default: all that are here")
     add_options(parser, turns=7, seconds=3)
-    chosen = parser.parse_args()
+    chosen = result.parse_args(parser)
     bench = SideBySide("resnet50_peers", read_options(chosen))
     bench.require_quiet()
     made, missing = make(chosen.work), absent()
@@ -260,16 +271,12 @@ def main() -> None:
         for name, process in processes.items()
     ]
     programs = [
-        _program(made, name.removeprefix("thorax_"), seconds, process.batch)
-        for name, process in processes.items()
-        if name.startswith("thorax_")
+        _program(made, precision, seconds)
+        for precision in made.artifacts
+        if precision not in missing and (named is None or f"benchmark_app_{precision}" in named)
     ]
-    sides += [
-        side
-        for side in programs
-        if side.settings.precision not in missing and (named is None or side.name in named)
-    ]
-    compared = comparisons([side.name for side in sides])
+    sides += programs
+    compared = comparisons({side.name: side.settings for side in sides})
     for comparison in compared:
         require_alike(comparison, {side.name: side for side in sides})
     bench.take_turns(sides)

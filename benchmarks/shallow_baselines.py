@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import tasks
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import table, write
+from benchmarks.result import filled_folder, parse_args, table, write
 from thorax.cli import demonstration
 
 
@@ -37,9 +37,8 @@ def main() -> None:
     """Make what is absent, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
-    parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv")
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--data", type=filled_folder, required=True, help="folder with labels.csv")
+    options = parse_args(parser)
     found = {name: measured(path) for name, path in stores(options.work, options.data).items()}
     for name, document in found.items():
         findings = list(document["best"])
@@ -53,7 +52,8 @@ def main() -> None:
         ]
         title = f"{name}: mean AUROC, by finding; {document['elapsed_s']:.1f} s"
         table(title, ("", "mean", *findings), rows)
-    print(write("shallow_baselines", {"side": demonstration.SIDE, "tasks": found}))
+    document = {"side": demonstration.SIDE, "tasks": found}
+    print("written:", write("shallow_baselines", document, rehearsal=options.rehearsal))
 
 
 if __name__ == "__main__":

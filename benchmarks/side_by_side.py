@@ -16,14 +16,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from benchmarks import load, result
 from thorax.benchmark.confidence import CONFIDENCE, FEWEST_TURNS, median_of_turns
 from thorax.metrics import Interval
-
-_QUIET_S: Final = 2.0
-"""How long the machine is watched before anything is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +113,12 @@ class Comparison:
         first: name of the side whose quantity is divided.
         second: by that of this side.
         meaning: one plain sentence.
-        quantity: "images/s", "seconds" or a name of `Turn.more`. More is better, but of seconds.
+        quantity: "images/s", "seconds" or a name of `Turn.more`; `less_is_better` says of which.
+        label: the quantity for people; "" where its name is one.
         differs: settings that may differ, as they are what is compared or cannot be alike; those
             that do are in the result.
         bound: none where nothing physical bounds it.
-        above_bound: why it is passed all the same.
+        above_bound: why it is passed all the same, by more than the interval holds.
         goal: of the ratio.
     """
 
@@ -129,6 +127,7 @@ class Comparison:
     second: str
     meaning: str
     quantity: str = "images/s"
+    label: str = ""
     differs: tuple[str, ...] = ()
     bound: Bound | None = None
     above_bound: str | None = None
@@ -136,8 +135,9 @@ class Comparison:
 
 
 def less_is_better(quantity: str) -> bool:
-    """Return whether a quantity is of time."""
-    return quantity == "seconds" or (quantity.endswith("_s") and not quantity.endswith("_per_s"))
+    """Return whether a quantity is of time or of size."""
+    timed = quantity.endswith("_s") and not quantity.endswith("per_s")
+    return quantity == "seconds" or timed or quantity.endswith("bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Options:
 
     turns: int
     seconds: float
-    seed: int = 0
+    seed: int
     others: float = load.ALLOWED
     rehearsal: Path | None = None
 
@@ -164,12 +164,11 @@ def add_options(parser: argparse.ArgumentParser, *, turns: int, seconds: float) 
     """Add what every comparison takes, with these defaults."""
     parser.add_argument("--turns", type=int, default=turns, help="of every side")
     parser.add_argument("--seconds", type=float, default=seconds, help="of each measurement")
-    parser.add_argument("--seed", type=int, default=0, help="of the order within the turns")
     parser.add_argument(
-        "--others", type=float, default=load.ALLOWED, help="share of the processors others may use"
+        "--seed", type=int, help="of the order within the turns; default: drawn, and in the file"
     )
     parser.add_argument(
-        "--rehearsal", type=Path, help="folder for a result that is not for the record"
+        "--others", type=float, default=load.ALLOWED, help="share of the processors others may use"
     )
 
 
@@ -179,7 +178,8 @@ def read_options(chosen: argparse.Namespace) -> Options:
         raise SystemExit(
             f"--turns is {chosen.turns}; an interval of {CONFIDENCE:.0%} needs {FEWEST_TURNS}"
         )
-    return Options(chosen.turns, chosen.seconds, chosen.seed, chosen.others, chosen.rehearsal)
+    seed = random.SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
+    return Options(chosen.turns, chosen.seconds, seed, chosen.others, chosen.rehearsal)
 
 
 class SideBySide:
@@ -200,7 +200,7 @@ class SideBySide:
     def require_quiet(self) -> None:
         """Refuse to begin where others use more of the processors than is allowed."""
         if self.options.rehearsal is None:
-            self._require_share(load.watch(_QUIET_S, self._processors).share, "before it")
+            self._require_share(load.watch(load.QUIET_S, self._processors).share, "before it")
 
     def take_turns(self, sides: Sequence[Side], *, turns: int | None = None) -> None:
         """Measure each side once a turn, in an order drawn anew each turn."""
@@ -252,6 +252,7 @@ class SideBySide:
             "first": comparison.first,
             "second": comparison.second,
             "quantity": comparison.quantity,
+            "label": comparison.label or comparison.quantity,
             "differs": list(differs),
             "wall": _interval(wall),
             "cpu": None if cpu is None else _interval(cpu),
@@ -309,7 +310,6 @@ class SideBySide:
     ) -> Path:
         """Write all that was measured; into a folder for what is not for the record, if given."""
         whole = {
-            **({} if unrecorded is None else {"for_record": False}),
             "seed": self.options.seed,
             "load": {
                 "others_share": round(self._load.share, 4),
@@ -323,16 +323,10 @@ class SideBySide:
             "comparisons": list(judged),
             **(document or {}),
         }
-        folder = result.RESULTS if unrecorded is None else unrecorded
-        return result.write(self._claim, whole, packages=packages, folder=folder)
+        return result.write(self._claim, whole, packages=packages, rehearsal=unrecorded)
 
     def _require_share(self, share: float, when: str) -> None:
-        if share > self.options.others:
-            raise SystemExit(
-                f"{self._claim}: others used {share:.0%} of the processors {when} and "
-                f"{self.options.others:.0%} is allowed; end what runs besides, or --rehearsal "
-                "FOLDER for a result that is not for the record; none was written for it"
-            )
+        load.require(self._claim, share, when, self.options.others)
 
 
 def require_alike(comparison: Comparison, sides: Mapping[str, Side]) -> tuple[str, ...]:
@@ -364,10 +358,10 @@ def _above(comparison: Comparison, ratio: Interval, *, rehearsed: bool) -> str |
     sign = -1 if less_is_better(comparison.quantity) else 1
     if sign * ratio.value <= sign * limit:
         return None
-    if comparison.above_bound is not None:
-        return comparison.above_bound
     if ratio.low <= limit <= ratio.high:
         return "noise: the interval holds the bound"
+    if comparison.above_bound is not None:
+        return comparison.above_bound
     if rehearsed:
         return "not explained, in a run that is not for the record"
     raise SystemExit(
@@ -400,7 +394,7 @@ def show(judged: Sequence[Mapping[str, Any]], typical: Mapping[str, str]) -> Non
     rows = [
         (
             row["name"],
-            row["quantity"],
+            row["label"],
             text(row["wall"]),
             text(row["cpu"]),
             "" if row["goal"] is None else f"{row['goal']:g}",

@@ -5,18 +5,24 @@ measured. Where a library's memory comes to lie is decided once a process and wo
 turns of one process would agree with each other by more than they agree with the next process.
 """
 
+import math
 import multiprocessing
 import os
+import statistics
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from benchmarks.side_by_side import Settings, Side, Turn
 
 Choice = TypeVar("Choice")
+
+PROBE_CALLS: Final = 10
+PROBE_TURNS: Final = 2
+"""Of each choice, and calls that each of them has at least."""
 
 Measure = Callable[[float], Turn]
 """Runs for so many seconds."""
@@ -53,19 +59,30 @@ def timed(answer: Callable[[], object], images: int) -> Measure:
     return measure
 
 
-def fastest(made: Mapping[Choice, Measure], *, seconds: float = 2.0) -> Choice:
-    """Return the choice of most images/s, each tried once after a warm-up.
+def fastest(
+    made: Mapping[Choice, Measure], batch: Callable[[Choice], int], *, seconds: float = 2.0
+) -> Choice:
+    """Return the choice of most images/s, each warmed up and then tried in turns.
 
     A window that holds few calls ends with processors that wait for the last of them, which counts
-    against large batches.
+    against large batches: each holds `PROBE_CALLS` or more.
+
+    Args:
+        made: how each choice is timed.
+        batch: images of a call of a choice.
+        seconds: of each window, where they hold calls enough.
     """
+    warm = {choice: measure(seconds / 2) for choice, measure in made.items()}
+    rates: dict[Choice, list[float]] = {choice: [] for choice in made}
+    for _ in range(PROBE_TURNS):
+        for choice, measure in made.items():
+            call_s = batch(choice) / (_rate(warm[choice]) or math.inf)
+            rates[choice].append(_rate(measure(max(seconds, PROBE_CALLS * call_s))))
+    return max(made, key=lambda choice: statistics.median(rates[choice]))
 
-    def rate(choice: Choice) -> float:
-        made[choice](seconds / 2)
-        turn = made[choice](seconds)
-        return (turn.images or 0) / turn.wall_s
 
-    return max(made, key=rate)
+def _rate(turn: Turn) -> float:
+    return (turn.images or 0) / turn.wall_s
 
 
 class SideProcess:

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.result import parse_args
 from benchmarks.side_by_side import (
     Comparison,
     Settings,
@@ -156,7 +157,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--images", type=int, default=768)
     add_options(parser, turns=6, seconds=0)
-    chosen = parser.parse_args()
+    chosen = parse_args(parser)
     bench = SideBySide("store_verification", read_options(chosen))
     bench.require_quiet()
     work = chosen.work / "verification"

@@ -54,7 +54,7 @@ def phantoms(work: Path, side: int) -> Store:
     return store
 
 
-def kermany(work: Path, data: Path, side: int) -> Store:
+def kermany(work: Path, data: Path | None, side: int) -> Store:
     """Import radiographs of children of 1 to 5 years: pneumonia, and bacterial against viral.
 
     They are of Kermany, Zhang, Goldbaum (Mendeley Data rscbjbr9sj, CC BY 4.0). Patients are put in
@@ -63,6 +63,8 @@ def kermany(work: Path, data: Path, side: int) -> Store:
     """
     out, table = work / f"kermany-{side}.store", work / "kermany.csv"
     if not out.exists():
+        if data is None:
+            raise SystemExit("--data FOLDER is needed: the Kermany radiographs with labels.csv")
         with (data / "labels.csv").open(newline="", encoding="utf-8") as file:
             write_text(table, _paediatric(list(csv.DictReader(file))))
         rows = folder.rows(data, labels=table, label_set=PAEDIATRIC)

@@ -35,6 +35,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import load
+from benchmarks.result import parse_args
 from benchmarks.side_by_side import (
     Comparison,
     Settings,
@@ -291,7 +292,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="that compute")
     parser.add_argument("--only", choices=tuple(GOALS), action="append", default=[])
     add_options(parser, turns=7, seconds=0)
-    options = parser.parse_args()
+    options = parse_args(parser)
     bench = SideBySide("training_throughput", read_options(options))
     bench.require_quiet()
     work = options.work / "training"

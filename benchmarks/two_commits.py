@@ -43,9 +43,11 @@ class TwoCommits:
     def from_argv(cls, description: str | None) -> Self:
         """Return what argv asks for."""
         parser = argparse.ArgumentParser(description=description)
-        parser.add_argument("before", type=Path, help="checkout of the earlier commit")
+        parser.add_argument(
+            "before", type=result.filled_folder, help="checkout of the earlier commit"
+        )
         add_options(parser, turns=11, seconds=0)
-        chosen = parser.parse_args()
+        chosen = result.parse_args(parser)
         trees = {"before": chosen.before.resolve(), "after": Path(__file__).resolve().parents[1]}
         return cls(trees, read_options(chosen))
 

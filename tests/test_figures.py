@@ -209,16 +209,18 @@ def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: 
     assert "on AVX2 only: **1.03** [0.93, 1.13] x ONNX Runtime INT8" in readme
 
 
-def test_two_runs_agree_by_their_intervals_or_it_is_said_why_not(
+def test_two_runs_agree_by_the_interval_of_their_ratio_or_it_is_said_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = agreement.Reason("hardware_peak", ("int8",), "one has no INT8")
     monkeypatch.setattr(agreement, "REASONS", (reason,))
 
     def run(date: str, instructions: list[str], ratio: float) -> None:
-        result(tmp_path, "hardware_peak", date, instructions, comparisons=[compared(ratio)])
+        wall = {"ratio": ratio, "low": ratio - 0.03, "high": ratio + 0.03}
+        one = compared(ratio, wall=wall)
+        result(tmp_path, "hardware_peak", date, instructions, comparisons=[one])
 
-    run("2026-12-01", AVX2, 1.03)
+    run("2026-12-01", AVX2, 1.08)
     assert "None yet." in page.page(Evidence(tmp_path))
     run("2026-12-02", AVX2, 1.1)
     assert "| AVX2 only, 2026-12-01, then AVX2 only, 2026-12-02 | 1 of 1 |  |" in page.page(
@@ -226,11 +228,15 @@ def test_two_runs_agree_by_their_intervals_or_it_is_said_why_not(
     )
     run("2026-12-03", AVX2, 1.5)
     apart = "| 0 of 1 | Thorax INT8 over ONNX Runtime INT8: {}, then {} ({}) |"
-    one = apart.format("1.10 [1.00, 1.20]", "1.50 [1.40, 1.60]", agreement.UNEXPLAINED)
+    one = apart.format("1.10 [1.07, 1.13]", "1.50 [1.47, 1.53]", agreement.UNEXPLAINED)
     assert one in page.page(Evidence(tmp_path))
     run("2026-12-04", BF16, 1.0)
-    other = apart.format("1.50 [1.40, 1.60]", "1.00 [0.90, 1.10]", reason.why)
+    other = apart.format("1.50 [1.47, 1.53]", "1.00 [0.97, 1.03]", reason.why)
     assert other in page.page(Evidence(tmp_path))
+    wide = compared(1.05, wall={"ratio": 1.05, "low": 0.9, "high": 1.2})
+    result(tmp_path, "hardware_peak", "2026-12-05", BF16, comparisons=[wide])
+    undecided = apart.format("1.00 [0.97, 1.03]", "1.05 [0.90, 1.20]", agreement.UNDECIDED)
+    assert undecided in page.page(Evidence(tmp_path))
 
 
 def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(
@@ -250,6 +256,17 @@ def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(
     assert "classify over the script, time" not in written
     assert "| classify over a bare script, seconds (less is better) | **1.50**" in written
     assert "Earlier files in another form, which say less: [2026-11-22]" in written
+
+
+def test_a_quantity_is_shown_by_its_name_for_people(tmp_path: Path) -> None:
+    fast = compared(1.2, name="int8 at 64 px", quantity="p99_s", label="latency of 99 %")
+    said = compared(0.9, name="time an image, int8", quantity="image_s", label="time an image")
+    old = compared(1.1, name="int8", quantity="p99_s")
+    result(tmp_path, "speed", "2026-12-01", AVX2, comparisons=[fast, said, old])
+    written = page.page(Evidence(tmp_path))
+    assert "| int8 at 64 px, latency of 99 % (less is better) | **1.20**" in written
+    assert "| time an image, int8 (less is better) | **0.90**" in written
+    assert "| int8, p99_s (less is better) | **1.10**" in written
 
 
 def test_a_rehearsal_is_no_evidence(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from benchmarks import fpga_predictions
 from benchmarks import fpga_published as published
+from benchmarks.evidence import Evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "fpga.md").read_text("utf-8")
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def test_every_row_of_the_page_is_what_the_model_says_today() -> None:
@@ -50,8 +50,7 @@ def test_four_of_nine_known_figures_are_within_the_goal_and_the_others_say_why()
 
 
 def test_the_result_that_is_kept_counts_as_the_model_does_today() -> None:
-    (file,) = RESULTS.glob("fpga_published_*.json")
-    kept = json.loads(file.read_text("utf-8"))
+    kept = Evidence().newest("fpga_published").document
     counts = [kept[key] for key in ("calibrated", "known_beforehand", "within_goal", "predicted")]
     assert counts == [2, 9, 4, 0]
     cases = {(case.what, case.unit): case for case in (*published.speeds(), *published.areas())}

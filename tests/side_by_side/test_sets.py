@@ -77,7 +77,10 @@ def document(made: dict[str, Any], *, others: float = 0.0, date: str = "2026-12-
 @pytest.mark.parametrize(
     ("now", "before", "expected"),
     [
-        (row(1.0, 1.2), row(1.1, 1.3), "agree"),
+        (row(1.00, 1.04), row(1.01, 1.05), "agree"),
+        (row(0.98, 1.16), row(0.98, 1.16), "undecided"),
+        (row(0.5, 2.0), row(0.9, 1.1), "undecided"),
+        (row(1.00, 1.02), row(1.06, 1.08), "differ"),
         (row(1.2, 1.3), row(1.0, 1.1), "better"),
         (row(0.8, 0.9), row(1.0, 1.1), "differ"),
         (row(1.2, 1.3, "seconds"), row(1.0, 1.1, "seconds"), "differ"),
@@ -85,12 +88,14 @@ def document(made: dict[str, Any], *, others: float = 0.0, date: str = "2026-12-
         (row(1.2, 1.3, "steady_images_per_s"), row(1.0, 1.1), "better"),
     ],
 )
-def test_intervals_decide(now: dict[str, Any], before: dict[str, Any], expected: str) -> None:
+def test_the_interval_of_the_ratio_of_both_runs_decides(
+    now: dict[str, Any], before: dict[str, Any], expected: str
+) -> None:
     assert verdict(now, before) == expected
 
 
 def test_what_cannot_be_compared_is_said_and_is_no_agreement() -> None:
-    name, sound = "ours over theirs", document(row(1.0, 1.2))
+    name, sound = "ours over theirs", document(row(1.0, 1.04))
     assert compare(name, sound, sound).verdict == "agree"
     assert "no result of such" in compare(name, sound, None).verdict
     loaded = compare(name, document(row(1.0, 1.2), others=0.5), sound)
@@ -105,7 +110,8 @@ def test_the_newest_result_of_such_a_processor_is_taken(tmp_path: Path) -> None:
 
     assert committed("claim", HARDWARE, tmp_path) is None
     write("older", document(row(1.0, 1.1), date="2026-11-01"))
-    write("newer", document(row(2.0, 2.1)))
+    write("newer", document(row(2.0, 2.1)) | {"time_utc": "06:11:05"})
+    write("of_that_day", document(row(3.0, 3.1)))
     another = document(row(3.0, 3.1), date="2026-12-02")
     write("another", another | {"hardware": HARDWARE | {"instructions": ["avx2", "amx_int8"]}})
     old_form = document(row(4.0, 4.1), date="2026-12-02")
@@ -122,6 +128,8 @@ def test_the_exit_status_is_that_of_the_worst() -> None:
 
     assert of("agree", "better") == 0
     assert of("agree", "cannot compare: x") == 2
+    assert of("agree", "undecided") == 2
+    assert of("undecided", "differ") == 1
     assert of("differ", "cannot compare: x") == 1
     assert of("failed") == 1
     assert quick.TURNS == "7"

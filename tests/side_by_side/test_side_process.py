@@ -1,6 +1,7 @@
 """A side in a process of its own: made once, asked for turns, and its failures told."""
 
 import os
+from functools import partial
 
 import pytest
 from benchmarks.side_by_side import Settings, Turn
@@ -51,4 +52,17 @@ def test_the_fastest_batch_is_that_of_most_images_a_second() -> None:
         batch: (lambda seconds, images=images: Turn(seconds, 0.1, int(images * seconds)))
         for batch, images in rates.items()
     }
-    assert fastest(made, seconds=2.0) == 4
+    assert fastest(made, lambda batch: batch, seconds=2.0) == 4
+
+
+def test_a_probe_holds_calls_enough_and_goes_by_turns() -> None:
+    windows: list[tuple[int, float]] = []
+
+    def measure(seconds: float, batch: int) -> Turn:
+        windows.append((batch, seconds))
+        return Turn(seconds, 0.1, int(4 * seconds))
+
+    assert fastest({8: partial(measure, batch=8), 1: partial(measure, batch=1)}, int) == 8
+    assert [batch for batch, _ in windows] == [8, 1] * 3
+    # Four images a second: ten calls of eight take 20 s, ten of one 2.5 s.
+    assert [seconds for _, seconds in windows] == [1.0, 1.0, 20.0, 2.5, 20.0, 2.5]

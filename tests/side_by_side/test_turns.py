@@ -1,6 +1,7 @@
 """What may be said of two sides: the order of turns, intervals, and what is refused."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from benchmarks.side_by_side import (
     Side,
     SideBySide,
     Turn,
+    less_is_better,
     read_options,
 )
 
@@ -105,6 +107,7 @@ def test_a_loaded_run_is_refused_with_its_share_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(result, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(result, "changes", lambda tree=None: [])
     made = measured(tmp_path, others=0.25)
     made.write([FASTER])
     made.options = replace(made.options, rehearsal=None)
@@ -189,15 +192,42 @@ def test_noise_about_a_bound_explains_itself(tmp_path: Path) -> None:
     made = bench(tmp_path)
     noise = iter([0.99, 1.02, 1.03, 0.98, 1.01, 1.04, 1.02, 0.97])
     made.take_turns([side("ours", noise), side("theirs", forever(1.0))])
-    judged = made.judge(replace(FASTER, bound=Bound(1.0, "the same work")))
-    assert judged["above_bound"] == "noise: the interval holds the bound"
+    bounded = replace(FASTER, bound=Bound(1.0, "the same work"))
+    for explained in (None, "a reason"):
+        judged = made.judge(replace(bounded, above_bound=explained))
+        assert judged["above_bound"] == "noise: the interval holds the bound"
+
+
+def test_a_quantity_has_a_name_for_people(tmp_path: Path) -> None:
+    made = measured(tmp_path)
+    assert made.judge(FASTER)["label"] == "images/s"
+    judged = made.judge(replace(FASTER, quantity="seconds", label="time of a run"))
+    assert (judged["quantity"], judged["label"]) == ("seconds", "time of a run")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "less"),
+    [
+        ("images/s", False), ("seconds", True), ("p99_s", True), ("steady_images_per_s", False),
+        ("images_per_s", False), ("size_bytes", True), ("gops", False),
+    ],
+)  # fmt: skip
+def test_of_time_and_size_less_is_better(quantity: str, less: bool) -> None:
+    assert less_is_better(quantity) is less
 
 
 def test_fewer_turns_than_an_interval_needs_are_refused() -> None:
     told: dict[str, Any] = {"seconds": 1.0, "seed": 0, "others": 0.1, "rehearsal": None}
-    assert read_options(Namespace(turns=6, **told)).turns == 6
+    options = read_options(Namespace(turns=6, **told))
+    assert (options.turns, options.seed) == (6, 0)
     with pytest.raises(SystemExit, match="--turns is 5; an interval of 95% needs 6"):
         read_options(Namespace(turns=5, **told))
+
+
+def test_a_seed_that_is_not_given_is_drawn_anew() -> None:
+    told: dict[str, Any] = {"seconds": 1.0, "seed": None, "others": 0.1, "rehearsal": None}
+    seeds = {read_options(Namespace(turns=6, **told)).seed for _ in range(4)}
+    assert len(seeds) > 1
 
 
 @pytest.mark.parametrize("turns", [6, 9, 15])
@@ -215,6 +245,21 @@ def test_intervals_hold_the_true_ratio_as_often_as_they_say(turns: int) -> None:
         assert interval is not None
         held += interval.low <= 1.1 <= interval.high
     assert held / 1000 > 0.94
+
+
+def test_what_is_measured_once_is_refused_beside_others_and_rehearsed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+    quiet = Load(0.05, 1.0)
+    monkeypatch.setattr(load, "watch", lambda seconds, processors: quiet)
+    assert load.Watch("claim", None, read=clocks(0.05)).facts()["others_share"] == 0.05
+    with pytest.raises(SystemExit, match="claim: others used 25% of the processors beside it"):
+        load.Watch("claim", None, read=clocks(0.25)).facts()
+    assert load.Watch("claim", tmp_path, read=clocks(0.25)).facts()["others_share"] == 0.25
+    quiet = Load(0.5, 1.0)
+    with pytest.raises(SystemExit, match="claim: others used 50% of the processors before it"):
+        load.Watch("claim", None, read=clocks(0.0))
 
 
 def test_load_is_of_others_alone_and_never_below_nothing() -> None:

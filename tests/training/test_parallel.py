@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.evidence import Evidence
 from benchmarks.ranks_agree import furthest, weights
 
 from thorax.errors import PeerError, UsageError
@@ -16,7 +17,6 @@ from thorax.training.parallel import Parallel, Ranks
 
 SCRIPT = Path(__file__).with_name("ranks.py")
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def torchrun(task: str, folder: Path, *, count: int, restarts: int = 0) -> None:
@@ -71,8 +71,7 @@ def test_ranks_give_the_weights_of_one_process_after_one_update_of_a_resnet(
 
 
 def test_the_page_tells_what_was_measured_of_ranks() -> None:
-    (file,) = RESULTS.glob("ranks_agree_*.json")
-    document = json.loads(file.read_text("utf-8"))
+    document = Evidence().newest("ranks_agree").document
     assert document["worst"] == {
         "one_update": max(document["differences"]["resnet18"].values()),
         "four_updates": max(
