@@ -24,8 +24,9 @@ from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.labels import NIH14
 from thorax.metrics import bootstrap_auroc
-from thorax.phantoms.dataset import Style, draw
+from thorax.phantoms.phantom import draw
 from thorax.phantoms.sampling import SUBTLETY
+from thorax.phantoms.style import Style
 from thorax.report.figure import write_figure
 
 FIGURE: Final = Path(__file__).resolve().parents[1] / "docs/figures/phantom_subtlety.svg"

@@ -28,7 +28,7 @@ from thorax.errors import printable
 
 if TYPE_CHECKING:
     from thorax.data.samples import ReadOptions, Source
-    from thorax.phantoms.dataset import Style
+    from thorax.phantoms.style import Style
 
 data_app = typer.Typer(
     no_args_is_help=True, help="Import radiographs into a store, check it, say how easy it is."
@@ -402,7 +402,7 @@ class StyleOptions:
 
     def style(self) -> "Style":
         """Return it as phantoms take it."""
-        from thorax.phantoms.dataset import Style, ViewName, subtlety_range
+        from thorax.phantoms.style import Style, ViewName, subtlety_range
 
         view = one_of("--view", self.view, get_args(ViewName))
         return Style(view, subtlety_range(self.subtlety))
@@ -423,18 +423,19 @@ def phantom(
     """Draw labelled synthetic radiographs with lesion boxes."""
     from thorax.phantoms import dataset as source
 
+    drawn = style.style()
     with console.steps("drawing", count) as tell:
         result = source.write(
             out,
             count=count,
             side=size,
             seed=seed,
-            style=style.style(),
+            style=drawn,
             dicom=dicom,
             workers=workers,
             on_progress=tell,
         )
-    lateral = " --views all" if style.view == "lateral" else ""
+    lateral = " --views all" if drawn.view == "lateral" else ""
     console.answer(
         result,
         json,
