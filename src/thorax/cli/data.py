@@ -371,7 +371,7 @@ def data_baseline(
     """How easy is this task? AUROC of regressions on simple features, beside a network's."""
     from thorax.data.store import open_store
     from thorax.evaluate.baselines import baselines
-    from thorax.report.baselines import baseline_tables, unscored_lines
+    from thorax.report.baselines import baseline_tables, unscored_lines, verdict
 
     result = baselines(
         open_store(store),
@@ -381,7 +381,7 @@ def data_baseline(
         bar=console.counting,
     )
     console.answer(
-        result, json, lambda: baseline_tables(result), *result.verdict, *unscored_lines(result)
+        result, json, lambda: baseline_tables(result), *verdict(result), *unscored_lines(result)
     )
 
 

@@ -261,6 +261,7 @@ def validation_result(
         calibrated=engine.artifact.card.calibration is not None,
         pointing=validation.pointing,
         environment=environment(),
+        images_sha256=validation.store.sources_sha256(validation.split),
         unlabelled=validation.scope.unlabelled,
         unanswered=validation.scope.unanswered,
         uncompared=validation.scope.uncompared,
