@@ -318,7 +318,9 @@ def _missing(evidence: Evidence) -> str:
 def _two_runs(evidence: Evidence) -> str:
     lines = [
         "The two newest runs of each claim that compares sides, on processors of two classes where "
-        "both were at hand. They agree where their intervals overlap.\n",
+        "both were at hand. The ratio of both runs has an interval of its own: they agree where it "
+        f"holds 1 and lies within a factor of {agreement.ALIKE:g}, differ where it does not "
+        "hold 1, and are undecided where it is wider.\n",
         "| claim | runs | agree | do not agree |",
         "|---|---|---|---|",
     ]

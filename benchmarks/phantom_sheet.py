@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from thorax.files.atomic import write_bytes
 from thorax.labels import NIH14, plain_name
-from thorax.phantoms.dataset import Style, draw, expose
+from thorax.phantoms.phantom import draw, expose
+from thorax.phantoms.style import Style
 
 SHEET: Final = Path(__file__).resolve().parents[1] / "docs/figures/phantoms.jpg"
 SIDE: Final = 320

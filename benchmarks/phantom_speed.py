@@ -11,7 +11,7 @@ import time
 import cv2
 
 from benchmarks import load, result
-from thorax.phantoms import dataset
+from thorax.phantoms.phantom import draw
 
 GOAL = 200.0
 
@@ -28,12 +28,12 @@ def main() -> None:
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(processors)})
     cv2.setNumThreads(1)
-    dataset.draw(0, 0, side=chosen.size)
+    draw(0, 0, side=chosen.size)
     wall, cpu = [], []
     for turn in range(chosen.turns):
         begin, cpu_begin = time.perf_counter(), time.process_time()
         for index in range(turn * chosen.count, (turn + 1) * chosen.count):
-            dataset.draw(1, index, side=chosen.size)
+            draw(1, index, side=chosen.size)
         wall.append(chosen.count / (time.perf_counter() - begin))
         cpu.append(chosen.count / (time.process_time() - cpu_begin))
     os.sched_setaffinity(0, processors)

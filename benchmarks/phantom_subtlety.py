@@ -26,8 +26,9 @@ from thorax.devices.engine import Engine
 from thorax.devices.engine import compile as compile_artifact
 from thorax.labels import NIH14, plain_name
 from thorax.metrics import bootstrap_auroc
-from thorax.phantoms.dataset import Style, draw
+from thorax.phantoms.phantom import draw
 from thorax.phantoms.sampling import SUBTLETY
+from thorax.phantoms.style import Style
 from thorax.report.figure import ON_WHITE, WIDTH, note, write_figure
 from thorax.report.series import COLOURS, INK
 

@@ -68,7 +68,7 @@ def test_links_into_the_page_lead_to_a_claim() -> None:
 def test_every_listed_claim_with_a_file_shows_something(evidence: Evidence) -> None:
     written = page.page(evidence)
     for claim in CLAIMS:
-        shown = evidence.files(claim.name) and not evidence.files(claim.replaced_by)
+        shown = evidence.files(claim.name)
         assert (f"### {claim.title}\n" in written) == bool(shown), claim.name
         if shown:
             assert page.claim_table(evidence, claim.name).count("\n") >= 2, claim.name
@@ -290,7 +290,7 @@ def test_what_no_file_has_is_left_out_of_readme_and_listed_as_not_measured(tmp_p
         assert len(page.headlines(nothing, kind).splitlines()) <= 4
     written = page.page(nothing)
     listed = written.partition("## Not measured yet")[2].partition("## Objections")[0]
-    assert all(claim.title in listed for claim in CLAIMS if not claim.replaced_by)
+    assert all(claim.title in listed for claim in CLAIMS)
     assert all(headline.title in listed for headline in HEADLINES)
     assert written.count(f"*{page.NOT_YET}*") == sum(bool(one.figures) for one in OBJECTIONS)
 
@@ -379,7 +379,7 @@ def test_words_bind_no_more_than_their_sources_say(tmp_path: Path) -> None:
 
 def test_settings_may_be_parts_and_defaults() -> None:
     assert setting("thorax.cluster.bench:SIZES.-1 | / 1048576 | .0f") == "64"
-    assert setting("thorax.phantoms.dataset:Style.subtlety.1 | .1f") == "0.5"
+    assert setting("thorax.phantoms.style:Style.subtlety.1 | .1f") == "0.5"
     assert setting("thorax.training.parallel:join.timeout_s | .0f") == "600"
 
 

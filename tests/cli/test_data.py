@@ -120,3 +120,17 @@ def test_a_baseline_is_told_beside_a_network_to_a_person_and_a_program(
     assert made["network"]["mean_auroc"]["value"] == 1
     status, _, err = typed(capfd, monkeypatch, *words[:3], "--against", tmp_path / "absent.csv")
     assert (status, "thorax: " in err) == (3, True)
+
+
+@pytest.mark.parametrize(("view", "import_all"), [("Lateral", True), ("FRONTAL", False)])
+def test_phantoms_say_how_to_import_them_in_whatever_case_their_view_was_typed(
+    view: str,
+    import_all: bool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["phantom", tmp_path / "drawn", "--count", 1, "--size", 16, "--view", view]
+    status, out, err = typed(capfd, monkeypatch, *words)
+    assert status == 0
+    assert ("--views all" in out + err) == import_all

@@ -13,7 +13,7 @@ from tests.data.chests import recompressed
 from thorax.data.check import check
 from thorax.data.store import Store
 from thorax.errors import DataError
-from thorax.phantoms import dataset
+from thorax.phantoms.phantom import draw
 
 Image = npt.NDArray[np.uint8]
 Noise = Callable[..., list[Image]]
@@ -24,7 +24,7 @@ SIDE = 128
 
 @pytest.fixture(scope="module")
 def chests() -> list[Image]:
-    return [dataset.draw(1, index, side=SIDE).pixels for index in range(10)]
+    return [draw(1, index, side=SIDE).pixels for index in range(10)]
 
 
 def test_a_patient_in_two_splits_fails(noise: Noise, make_store: MakeStore) -> None:

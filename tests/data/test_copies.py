@@ -9,7 +9,7 @@ import pytest
 from tests.data.chests import recompressed
 
 from thorax.data.copies import correlation, find_copies
-from thorax.phantoms import dataset
+from thorax.phantoms.phantom import draw
 
 Image = npt.NDArray[np.uint8]
 
@@ -18,7 +18,7 @@ SIDE = 128
 
 @pytest.fixture(scope="module")
 def chests() -> list[Image]:
-    return [dataset.draw(1, index, side=SIDE).pixels for index in range(40)]
+    return [draw(1, index, side=SIDE).pixels for index in range(40)]
 
 
 def brightened(image: Image) -> Image:

@@ -33,6 +33,7 @@ from thorax.images import radiograph
 from thorax.images.preprocess import InputSpec, prepare
 from thorax.labels import NIH14, LabelSet
 from thorax.phantoms import dataset
+from thorax.phantoms.phantom import draw
 
 Image = npt.NDArray[np.uint8]
 Noise = Callable[..., list[Image]]
@@ -636,7 +637,7 @@ def test_phantoms_keep_their_labels_patients_and_boxes(tmp_path: Path) -> None:
     write(rows, tmp_path / "store", InputSpec(64), NIH14, source="phantom")
     store = open_store(tmp_path / "store")
     for index in range(12):
-        drawn = dataset.draw(3, index, side=128)
+        drawn = draw(3, index, side=128)
         assert store.patients[index] == drawn.patient
         assert store.views[index] == drawn.view
         np.testing.assert_array_equal(store.labels[index], NIH14.row(drawn.findings))

@@ -1,6 +1,7 @@
 """What regressions on simple features reach on a store."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,10 +71,15 @@ def test_each_kind_of_features_tells_what_it_sees(drawn: Store) -> None:
     assert auroc(models["statistics"], "shine") > 0.99
     assert max(auroc(models["order"], name) for name in result.best) < 0.7
     assert (result.splits, result.patients) == ({"train": 140, "val": 40, "test": 60}, 30)
-    told = " ".join(result.verdict)
-    assert "says little beyond that" in told
-    assert "by the outer edge" in told
-    assert "by the order" not in told
+    assert result.verdict.bar == {
+        "spot": "block_means",
+        "marker": "block_means",
+        "shine": "block_means",
+    }
+    assert result.verdict.easy == ("spot", "marker", "shine")
+    suspected = {(each.features, each.finding) for each in result.verdict.suspicions}
+    assert suspected == {("border", "marker"), ("border", "shine")}
+    assert (result.verdict.tried, result.verdict.too_few) == (6, {})
     assert baselines(drawn, samples=100) == result
 
 
@@ -91,7 +97,7 @@ def test_images_that_were_collected_by_class_are_told_by_their_order(drawn: Stor
     result = baselines(ranked, samples=100)
     assert auroc(by_name(result)["order"], "spot") > 0.95
     assert auroc(by_name(result)["block_means"], "spot") == 0.5
-    assert any("order of the files" in line for line in result.verdict)
+    assert ("order", "spot") in {(s.features, s.finding) for s in result.verdict.suspicions}
 
 
 def test_unknown_labels_are_left_out_and_findings_without_a_class_told(drawn: Store) -> None:
@@ -110,13 +116,38 @@ def test_what_is_known_of_patients_is_tried_too(drawn: Store) -> None:
     views = tuple("AP" if label else "PA" for label in drawn.labels[:, 0])
     result = baselines(replace(drawn, views=views), samples=100)
     assert auroc(by_name(result)["facts"], "spot") == 1
-    assert any("view, age and sex" in line for line in result.verdict)
+    assert ("facts", "spot") in {(s.features, s.finding) for s in result.verdict.suspicions}
 
 
 def test_a_patient_in_two_splits_is_told(drawn: Store) -> None:
     result = baselines(replace(drawn, patients=("p",) * COUNT), samples=100)
     assert result.leaks == 1
-    assert "flatters" in result.verdict[-1]
+
+
+def test_few_patients_have_an_auroc_and_neither_interval_nor_verdict(drawn: Store) -> None:
+    labels = drawn.labels.copy()
+    labels[180:, 1] = 0
+    labels[200, 1] = 1
+    result = baselines(replace(drawn, labels=labels), samples=100)
+    assert {name: dict(counts) for name, counts in result.verdict.too_few.items()} == {
+        "marker": {"positive": 1, "negative": 30}
+    }
+    for model in result.models:
+        assert model.auroc["marker"].value is not None
+        assert model.auroc["spot"].low is not None
+        assert model.auroc["marker"].low is None
+        assert model.mean_auroc.low is None
+    assert "marker" not in result.verdict.easy
+    assert {each.finding for each in result.verdict.suspicions} == {"shine"}
+
+
+def test_one_patient_has_no_interval(drawn: Store) -> None:
+    patients = (*drawn.patients[:180], *("p",) * 60)
+    result = baselines(replace(drawn, patients=patients), samples=100)
+    assert set(result.verdict.too_few) == {"spot", "marker", "shine"}
+    bounds = [bound for m in result.models for bound in (m.mean_auroc, *m.auroc.values())]
+    assert {(bound.low, bound.high) for bound in bounds} == {(None, None)}
+    assert result.verdict.tried == 0
 
 
 @pytest.mark.parametrize(
@@ -137,6 +168,26 @@ def test_a_store_that_nothing_can_be_said_of_is_refused(
 def test_a_store_of_one_class_is_refused(drawn: Store) -> None:
     with pytest.raises(DataError, match=r"baseline-undefined.*spot: no image of the train split"):
         baselines(replace(drawn, labels=np.zeros_like(drawn.labels)))
+
+
+@pytest.mark.parametrize(
+    ("known", "words"), [(-1, "all labels of .* are unknown"), (1, "known to be without a finding")]
+)
+def test_labels_of_which_no_absence_is_known_point_to_blank_cells(
+    drawn: Store, known: int, words: str
+) -> None:
+    labels = np.where(drawn.labels == 1, known, -1).astype(np.int8)
+    with pytest.raises(DataError, match=rf"baseline-undefined: .*{words}.*--blank negative"):
+        baselines(replace(drawn, labels=labels))
+
+
+def test_a_finding_whose_labels_are_unknown_is_told_apart_from_one_without_images(
+    drawn: Store,
+) -> None:
+    labels = drawn.labels.copy()
+    labels[:, 1] = -1
+    result = baselines(replace(drawn, labels=labels), samples=100)
+    assert result.unscored == {"marker": "all its labels are unknown"}
 
 
 @pytest.fixture
@@ -160,7 +211,41 @@ def test_a_network_stands_beside_them_on_the_same_images(tiny_store: Store, answ
         assert model.mean_auroc.value is not None
         difference = network.mean_difference[model.name].value
         assert difference == pytest.approx(1 - model.mean_auroc.value)
-    assert result.verdict[-1].startswith("network.csv minus ")
+    for name, bounds in network.difference.items():
+        area = by_name(result)[result.verdict.bar[name]].auroc[name].value
+        assert area is not None
+        assert bounds.value == pytest.approx(1 - area)
+
+
+@pytest.fixture
+def guessed(drawn: Store, tmp_path: Path) -> tuple[Store, Path]:
+    """A store whose index can be read, and a network that knows `spot` and guesses the others."""
+    store = replace(drawn, path=tmp_path)
+    random = np.random.default_rng(8)
+    with (tmp_path / "index.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("image", "patient", "split", *store.label_set.findings))
+        facts = zip(store.names, store.patients, store.splits, strict=True)
+        table.writerows((*f, *row) for f, row in zip(facts, store.labels.tolist(), strict=True))
+    with (tmp_path / "network.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("image", *store.label_set.findings))
+        for index in store.select("test"):
+            spot = store.labels[index, 0]
+            table.writerow((store.names[index], spot, *random.random(2).round(3)))
+    return store, tmp_path / "network.csv"
+
+
+def test_a_network_is_behind_by_finding_where_it_guesses(guessed: tuple[Store, Path]) -> None:
+    store, path = guessed
+    network = baselines(store, against=path, samples=100).network
+    assert network is not None
+    high = {name: bounds.high for name, bounds in network.difference.items()}
+    for name in ("marker", "shine"):
+        bound = high[name]
+        assert bound is not None
+        assert bound < 0
+    assert high["spot"] == 0
 
 
 def test_a_document_of_validate_stands_beside_them_without_a_paired_interval(
@@ -173,6 +258,35 @@ def test_a_document_of_validate_stands_beside_them_without_a_paired_interval(
     assert network is not None
     assert all(made.auroc[name] == area for name, area in network.auroc.items())
     assert {bounds.low for bounds in network.mean_difference.values()} == {None}
+    assert {bounds.low for bounds in network.difference.values()} == {None}
     path.write_text(validate([compile(tiny_fp32)], tiny_store, split="val", samples=100).to_json())
     with pytest.raises(DataError, match=r"baseline-against.* images of split val"):
         baselines(tiny_store, against=path)
+
+
+def test_a_document_of_another_store_is_refused(
+    tiny_store: Store, tiny_fp32: Artifact, tmp_path: Path
+) -> None:
+    made = validate([compile(tiny_fp32)], tiny_store, samples=100)
+    path = tmp_path / "validate.json"
+    path.write_text(made.to_json())
+    renamed = replace(tiny_store, names=tuple(f"{name}.renamed" for name in tiny_store.names))
+    assert baselines(renamed, against=path, samples=100).network is not None, "the same images"
+    test = tiny_store.select("test")[0]
+    digests = tuple("0" * 64 if k == test else d for k, d in enumerate(tiny_store.digests))
+    with pytest.raises(DataError, match=r"baseline-against: .* of other files.*validate the"):
+        baselines(replace(tiny_store, digests=digests), against=path)
+
+
+def test_a_document_of_other_labels_is_refused(
+    tiny_store: Store, tiny_fp32: Artifact, tmp_path: Path
+) -> None:
+    made = validate([compile(tiny_fp32)], tiny_store, samples=100).document()
+    del made["images_sha256"]
+    path = tmp_path / "validate.json"
+    path.write_text(json.dumps(made))
+    assert baselines(tiny_store, against=path, samples=100).network is not None, "of before"
+    labels = tiny_store.labels.copy()
+    labels[tiny_store.select("test")] ^= 1
+    with pytest.raises(DataError, match=r"baseline-against: .* labels of .* of them positive"):
+        baselines(replace(tiny_store, labels=labels), against=path)

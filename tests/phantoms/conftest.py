@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thorax.phantoms.dataset import USUAL, Exposure, Style, expose
+from thorax.phantoms.phantom import Exposure, expose
+from thorax.phantoms.style import USUAL, Style
 
 Pair = Callable[..., tuple[Exposure, Exposure, npt.NDArray[np.float64]]]
 

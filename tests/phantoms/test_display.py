@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.phantoms.canvas import stream
-from thorax.phantoms.dataset import expose
 from thorax.phantoms.display import Display, develop, sample_display
+from thorax.phantoms.phantom import expose
 
 QUIET = Display(
     grain=1e-6,

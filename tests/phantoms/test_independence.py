@@ -8,7 +8,8 @@ import pytest
 
 from thorax.labels import NIH14
 from thorax.metrics import auroc
-from thorax.phantoms.dataset import Style, draw
+from thorax.phantoms.phantom import draw
+from thorax.phantoms.style import Style
 
 TRAIN, TEST = 1200, 600
 """Whole blocks of patients, so that no patient is in both."""

@@ -9,9 +9,10 @@ from tests.phantoms.conftest import Pair
 from thorax.labels import NIH14
 from thorax.phantoms import sampling
 from thorax.phantoms.chest import SIDES, SIGN
-from thorax.phantoms.dataset import Exposure, Style, expose, spacing_mm
 from thorax.phantoms.lateral import Lateral
+from thorax.phantoms.phantom import Exposure, expose, spacing_mm
 from thorax.phantoms.sampling import choose, plan
+from thorax.phantoms.style import Style
 from thorax.phantoms.vessels import vessels
 
 LOCAL = (

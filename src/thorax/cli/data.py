@@ -28,7 +28,7 @@ from thorax.errors import printable
 
 if TYPE_CHECKING:
     from thorax.data.samples import ReadOptions, Source
-    from thorax.phantoms.dataset import Style
+    from thorax.phantoms.style import Style
 
 data_app = typer.Typer(
     no_args_is_help=True, help="Import radiographs into a store, check it, say how easy it is."
@@ -371,7 +371,7 @@ def data_baseline(
     """How easy is this task? AUROC of regressions on simple features, beside a network's."""
     from thorax.data.store import open_store
     from thorax.evaluate.baselines import baselines
-    from thorax.report.baselines import baseline_tables, unscored_lines
+    from thorax.report.baselines import baseline_tables, unscored_lines, verdict
 
     result = baselines(
         open_store(store),
@@ -381,7 +381,7 @@ def data_baseline(
         bar=console.counting,
     )
     console.answer(
-        result, json, lambda: baseline_tables(result), *result.verdict, *unscored_lines(result)
+        result, json, lambda: baseline_tables(result), *verdict(result), *unscored_lines(result)
     )
 
 
@@ -402,7 +402,7 @@ class StyleOptions:
 
     def style(self) -> "Style":
         """Return it as phantoms take it."""
-        from thorax.phantoms.dataset import Style, ViewName, subtlety_range
+        from thorax.phantoms.style import Style, ViewName, subtlety_range
 
         view = one_of("--view", self.view, get_args(ViewName))
         return Style(view, subtlety_range(self.subtlety))
@@ -423,18 +423,19 @@ def phantom(
     """Draw labelled synthetic radiographs with lesion boxes."""
     from thorax.phantoms import dataset as source
 
+    drawn = style.style()
     with console.steps("drawing", count) as tell:
         result = source.write(
             out,
             count=count,
             side=size,
             seed=seed,
-            style=style.style(),
+            style=drawn,
             dicom=dicom,
             workers=workers,
             on_progress=tell,
         )
-    lateral = " --views all" if style.view == "lateral" else ""
+    lateral = " --views all" if drawn.view == "lateral" else ""
     console.answer(
         result,
         json,

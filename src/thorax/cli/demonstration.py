@@ -26,6 +26,7 @@ from thorax.inference.classify import ClassifyOptions, classify
 from thorax.labels import INTENDED_USE, NIH14
 from thorax.phantoms import dataset
 from thorax.quantization.optimize import optimize
+from thorax.report.baselines import verdict
 from thorax.report.page import write_report
 from thorax.report.text import rate_text
 from thorax.results.demo import DemoResult
@@ -202,7 +203,7 @@ def _compare_with_baselines(data: Store, out: Path, keep: _Keep) -> None:
     """Say how far simple features go, beside the network in FP32."""
     result = baselines(data, against=out / "results" / f"validate-{Precision.FP32}.json")
     keep("data-baseline", result)
-    console.say(f"   {result.verdict[0]}")
+    console.say(f"   {verdict(result)[0]}")
 
 
 def _examples(out: Path, data: Store) -> Path:

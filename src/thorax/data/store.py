@@ -113,6 +113,15 @@ class Store:
             )
         return np.flatnonzero(np.array(self.splits) == split).astype(np.int64)
 
+    def sources_sha256(self, split: str) -> str:
+        """Return one SHA-256 of the source files of a split, whatever their order and names.
+
+        Raises:
+            UsageError: `split-name`.
+        """
+        digests = sorted(self.digests[index] for index in self.select(split))
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
     def require_side(self, side: int) -> None:
         """Refuse a model that was made for images of another size.
 

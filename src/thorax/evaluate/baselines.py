@@ -1,7 +1,7 @@
 """How easy the findings of a store are: what regressions on simple features reach, no network."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +19,12 @@ from thorax.evaluate.logistic import Standard, fit, scores
 from thorax.evaluate.predictions import Truth, match
 from thorax.evaluate.shallow_features import Shallow
 from thorax.evaluate.validate import Bar, silent
+from thorax.evaluate.verdict import judge, patient_counts, too_few
 from thorax.results.accuracy import (
     BaselineResult,
     ComparedNetwork,
     LabelScore,
+    PatientCounts,
     ScoreResult,
     ShallowModel,
     ValidationResult,
@@ -35,11 +37,6 @@ PENALTIES: Final = (1.0, 0.1, 0.01, 0.001)
 
 FEWEST: Final = 20
 """Images of the train split below which nothing is fitted."""
-
-EASY: Final = 0.9
-"""Mean AUROC of shallow models from which a network's says little beyond (a convention)."""
-LEAK: Final = 0.6
-"""AUROC of what should not tell a finding from which it is worth a look (a convention)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,46 +78,97 @@ class _Task:
         }
         columns = tuple(k for k, name in enumerate(names) if name not in unscored)
         if not columns:
-            name, why = next(iter(unscored.items()))
-            raise DataError(
-                "baseline-undefined",
-                f"no finding of {store.path} has images with and without it in every split; "
-                f"{name}: {why}; import more images",
-            )
+            raise _undefined(store, unscored)
         return cls(store, rows, columns, tuple(names[k] for k in columns), unscored, samples)
 
     def labels(self, split: str) -> npt.NDArray[np.int8]:
         """Labels of a split, int8 [N,K]."""
         return self.store.labels[self.rows[split]][:, self.columns]
 
+    def part(self, columns: Sequence[int]) -> "_Task":
+        """Return the task of some of its findings, by their columns in it."""
+        return replace(
+            self,
+            columns=tuple(self.columns[k] for k in columns),
+            findings=tuple(self.findings[k] for k in columns),
+        )
+
     @property
     def patients(self) -> list[str]:
         """The patient of each image of the test split."""
         return [self.store.patients[index] for index in self.rows["test"]]
 
+    def patient_counts(self) -> dict[str, PatientCounts]:
+        """Return the patients of the test split with and without each finding."""
+        return patient_counts(self.findings, self.labels("test"), self.patients)
+
     def scored(self, answers: npt.NDArray[np.floating]) -> tuple[Interval, dict[str, LabelScore]]:
-        """Return mean AUROC and that of each finding, of scores float [N,K] of the test split."""
+        """Return mean AUROC and that of each finding, of scores float [N,K] of the test split.
+
+        Of too few patients, of whom resamples would promise what they cannot know, there are no
+        bounds, and none of a mean with such a finding.
+        """
         labels = self.labels("test")
         bounds = metrics.bootstrap_auroc(labels, answers, self.patients, samples=self.samples)
-        areas = {
+        areas = self.by_finding(bounds.labels)
+        return self.mean(bounds.mean), {
             name: LabelScore(
-                **dict(Interval.of(area)),
+                **dict(area),
                 positives=int((labels[:, k] == 1).sum()),
                 images=int((labels[:, k] >= 0).sum()),
             )
-            for k, (name, area) in enumerate(zip(self.findings, bounds.labels, strict=True))
+            for k, (name, area) in enumerate(zip(self.findings, areas, strict=True))
         }
-        return Interval.of(bounds.mean), areas
+
+    def by_finding(self, intervals: Sequence[metrics.Interval]) -> list[Interval]:
+        """Return the intervals of the findings, without bounds of those with too few patients."""
+        return [
+            _without_bounds(interval) if too_few(counts) else Interval.of(interval)
+            for interval, counts in zip(intervals, self.patient_counts().values(), strict=True)
+        ]
+
+    def mean(self, interval: metrics.Interval) -> Interval:
+        """Return the interval of the mean, without bounds where a finding has none."""
+        unsure = any(map(too_few, self.patient_counts().values()))
+        return _without_bounds(interval) if unsure else Interval.of(interval)
+
+
+def _without_bounds(interval: metrics.Interval) -> Interval:
+    return Interval(value=Interval.of(interval).value)
 
 
 def _missing_class(
     labels: npt.NDArray[np.int8], rows: dict[str, npt.NDArray[np.int64]]
 ) -> str | None:
+    if (labels < 0).all():
+        return "all its labels are unknown"
     for split, indices in rows.items():
         for value, words in ((1, "shows it"), (0, "is without it")):
             if not (labels[indices] == value).any():
                 return f"no image of the {split} split {words}"
     return None
+
+
+def _undefined(store: Store, unscored: dict[str, str]) -> DataError:
+    """Return why nothing of a store is scored, and what to do, by what is known of its labels."""
+    if (store.labels < 0).all():
+        return DataError(
+            "baseline-undefined",
+            f"all labels of {store.path} are unknown; import a table whose cells say what images "
+            "show, or again with --blank negative if a blank cell means that there is none",
+        )
+    if not (store.labels == 0).any():
+        return DataError(
+            "baseline-undefined",
+            f"no image of {store.path} is known to be without a finding; import again with --blank "
+            "negative if a blank cell of its table means that there is none",
+        )
+    name, why = next(iter(unscored.items()))
+    return DataError(
+        "baseline-undefined",
+        f"no finding of {store.path} has images with and without it in every split; {name}: {why}; "
+        "import more images",
+    )
 
 
 def baselines(
@@ -172,8 +220,24 @@ def baselines(
                 penalty=dict(zip(task.findings, penalties, strict=True)),
             )
         )
-    compared = None if network is None else network.beside(models, answers, task)
-    return _result(task, models, compared)
+    verdict = judge(models, task.patient_counts())
+    result = BaselineResult(
+        store=store.path.name,
+        splits={split: len(rows) for split, rows in task.rows.items()},
+        patients=len(set(task.patients)),
+        leaks=len(patients_across_splits(store)),
+        models=tuple(models),
+        best={
+            name: max(models, key=lambda model: model.auroc[name].value or 0.0).name
+            for name in task.findings
+        },
+        unscored=task.unscored,
+        verdict=verdict,
+    )
+    if network is None:
+        return result
+    compared = network.beside(models, answers, verdict.bar, task)
+    return result.model_copy(update={"network": compared})
 
 
 def _fit(shallow: Shallow, task: _Task) -> tuple[npt.NDArray[np.float64], list[float]]:
@@ -226,14 +290,7 @@ class _Network:
                 f"{path} is of {result.command}; give predictions as CSV, or what validate or "
                 "score printed with --json",
             )
-        images = len(task.rows["test"])
-        split = result.split if isinstance(result, ValidationResult) else "test"
-        if (split, result.images) != ("test", images):
-            raise DataError(
-                "baseline-against",
-                f"{path} is of {result.images:,} images of split {split}, the test split of "
-                f"{task.store.path} has {images:,}; validate the network on that store",
-            )
+        _require_same_images(result, path, task)
         columns = tuple(
             k
             for k, name in enumerate(task.findings)
@@ -247,12 +304,14 @@ class _Network:
         self,
         models: Sequence[ShallowModel],
         answers: Sequence[npt.NDArray[np.float64]],
+        bar: Mapping[str, str],
         task: _Task,
     ) -> ComparedNetwork:
-        """Return it with its difference from each shallow model."""
+        """Return it with its difference from each shallow model, and from that of `bar`."""
         names = [task.findings[k] for k in self.columns]
         if self.predictions is None:
             mean = _mean(self.auroc, names)
+            by_name = {model.name: model for model in models}
             return ComparedNetwork(
                 name=self.name,
                 mean_auroc=Interval(value=mean),
@@ -260,34 +319,72 @@ class _Network:
                 mean_difference={
                     model.name: Interval(value=mean - _mean(model.auroc, names)) for model in models
                 },
+                difference={
+                    name: Interval(
+                        value=_mean(self.auroc, [name]) - _mean(by_name[bar[name]].auroc, [name])
+                    )
+                    for name in names
+                },
             )
-        labels, columns = task.labels("test")[:, self.columns], list(self.columns)
-        part = _Task(
-            task.store,
-            task.rows,
-            tuple(task.columns[k] for k in columns),
-            tuple(names),
-            {},
-            task.samples,
-        )
+        part = task.part(self.columns)
         mean_auroc, areas = part.scored(self.predictions)
+        tables = {
+            model.name: tested[:, list(self.columns)]
+            for model, tested in zip(models, answers, strict=True)
+        }
+        highest = np.stack([tables[bar[name]][:, k] for k, name in enumerate(names)], axis=1)
+        by_finding = self._difference(highest, part).labels
+        together = [metrics.simultaneous(bounds, len(names)) for bounds in by_finding]
         return ComparedNetwork(
             name=self.name,
             mean_auroc=mean_auroc,
             auroc=areas,
             mean_difference={
-                model.name: Interval.of(
-                    metrics.bootstrap_difference(
-                        labels,
-                        tested[:, columns],
-                        self.predictions,
-                        task.patients,
-                        samples=task.samples,
-                    ).mean
-                )
-                for model, tested in zip(models, answers, strict=True)
+                name: part.mean(self._difference(table, part).mean)
+                for name, table in tables.items()
             },
+            difference=dict(zip(names, part.by_finding(together), strict=True)),
         )
+
+    def _difference(self, table: npt.NDArray[np.float64], part: _Task) -> metrics.Intervals:
+        """Return its AUROC minus that of scores float64 [N,K] of the same findings."""
+        assert self.predictions is not None
+        return metrics.bootstrap_difference(
+            part.labels("test"), table, self.predictions, part.patients, samples=part.samples
+        )
+
+
+def _require_same_images(result: ValidationResult | ScoreResult, path: Path, task: _Task) -> None:
+    """Refuse a document of other images than the test split, as far as it says which those are."""
+    store = task.store
+    split = result.split if isinstance(result, ValidationResult) else "test"
+    images = len(task.rows["test"])
+    if (split, result.images) != ("test", images):
+        raise _of_others(path, f"{result.images:,} images of split {split}", f"{images:,}", task)
+    if isinstance(result, ValidationResult) and result.images_sha256 not in (
+        None,
+        store.sources_sha256("test"),
+    ):
+        raise _of_others(path, f"{images:,} images of other files", "files of its own", task)
+    labels = task.labels("test")
+    for k, name in enumerate(task.findings):
+        area = result.auroc.get(name)
+        own = (int((labels[:, k] == 1).sum()), int((labels[:, k] >= 0).sum()))
+        if area is not None and (area.positives, area.images) != own:
+            raise _of_others(
+                path,
+                f"{area.images:,} labels of {name}, {area.positives:,} of them positive",
+                f"{own[1]:,} and {own[0]:,}",
+                task,
+            )
+
+
+def _of_others(path: Path, of: str, own: str, task: _Task) -> DataError:
+    return DataError(
+        "baseline-against",
+        f"{path} is of {of}, the test split of {task.store.path} has {own}; validate the network "
+        "on that store, or give its predictions as CSV",
+    )
 
 
 def _require_shared(columns: Sequence[int], path: Path, task: _Task) -> None:
@@ -302,91 +399,3 @@ def _require_shared(columns: Sequence[int], path: Path, task: _Task) -> None:
 def _mean(areas: dict[str, LabelScore], names: Sequence[str]) -> float:
     values = [areas[name].value for name in names]
     return float(np.mean([value for value in values if value is not None]))
-
-
-def _result(
-    task: _Task, models: Sequence[ShallowModel], network: ComparedNetwork | None
-) -> BaselineResult:
-    leaks = len(patients_across_splits(task.store))
-    result = BaselineResult(
-        store=task.store.path.name,
-        splits={split: len(rows) for split, rows in task.rows.items()},
-        patients=len(set(task.patients)),
-        leaks=leaks,
-        models=tuple(models),
-        best={
-            name: max(models, key=lambda model: model.auroc[name].value or 0.0).name
-            for name in task.findings
-        },
-        unscored=task.unscored,
-        verdict=tuple(_verdict(models, network, leaks)),
-    )
-    return result if network is None else result.model_copy(update={"network": network})
-
-
-def _verdict(
-    models: Sequence[ShallowModel], network: ComparedNetwork | None, leaks: int
-) -> list[str]:
-    by_name = {model.name: model for model in models}
-    whole = [by_name[name] for name in ("block_means", "block_deviations", "statistics")]
-    best = max(whole, key=lambda model: model.mean_auroc.value or 0.0)
-    value = best.mean_auroc.value or 0.0
-    reach = f"{best.what[:1].upper()}{best.what[1:]} reach a mean AUROC of {value:.3f}"
-    meaning = (
-        "a network's on this task says little beyond that"
-        if value >= EASY
-        else "a network is to be judged by what it has above that"
-    )
-    lines = [f"{reach}: {meaning}.", *_easiest(best)]
-    lines += _suspicions(by_name)
-    if network is not None:
-        difference = network.mean_difference[best.name]
-        ahead = f"{network.name} minus {best.what}: {difference.value:+.3f}"
-        if difference.low is None or difference.high is None:
-            lines.append(f"{ahead}.")
-        else:
-            bounds = f"[{difference.low:+.3f}, {difference.high:+.3f}]"
-            level = difference.low <= 0 <= difference.high
-            unsure = ", which these images do not tell from none" if level else ""
-            lines.append(f"{ahead} {bounds}{unsure}.")
-    if leaks:
-        lines.append(f"{leaks:,} patients are in more than one split, which flatters all of it.")
-    return lines
-
-
-def _easiest(best: ShallowModel) -> list[str]:
-    """Return which findings it tells best and worst, where there are several."""
-    ranked = sorted(best.auroc.items(), key=lambda item: -(item[1].value or 0.0))
-    if len(ranked) < 2:
-        return []
-    (easy, most), (hard, least) = ranked[0], ranked[-1]
-    return [f"Of them {easy} is easiest, {most.value:.3f}, and {hard} hardest, {least.value:.3f}."]
-
-
-_SUSPECTS: Final = {
-    "border": "the outer edge of the image alone, without the lungs: look for markers, "
-    "collimation, cropping or file sizes that differ by class",
-    "order": "the order of the files: classes were collected apart, so look for what else "
-    "differs between their sources",
-    "facts": "view, age and sex without an image: compare networks within them",
-}
-
-
-def _suspicions(by_name: dict[str, ShallowModel]) -> list[str]:
-    """Return a sentence for each kind of features that should not tell a finding and does.
-
-    An interval that holds 0.5 is no reason to look.
-    """
-    lines = []
-    for name, words in _SUSPECTS.items():
-        areas = by_name[name].auroc if name in by_name else {}
-        telling = {
-            finding: area.value
-            for finding, area in areas.items()
-            if area.value is not None and area.value > LEAK and (area.low or 0) > 0.5
-        }
-        if telling:
-            finding, value = max(telling.items(), key=lambda item: item[1])
-            more = f" ({len(telling)} findings above {LEAK})" if len(telling) > 1 else ""
-            lines.append(f"{finding} is told with {value:.3f}{more} by {words}.")
-    return lines

@@ -277,6 +277,7 @@ def validation_result(
         split=validation.split,
         calibrated=engine.artifact.card.calibration is not None,
         environment=environment(),
+        images_sha256=validation.store.sources_sha256(validation.split),
         unlabelled=validation.scope.unlabelled,
         unanswered=validation.scope.unanswered,
         uncompared=validation.scope.uncompared,

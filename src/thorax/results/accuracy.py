@@ -194,6 +194,8 @@ class ValidationResult(Pointed, Score, _Validated):
     """How good an artifact is on a split of a store."""
 
     environment: Environment | None = None
+    images_sha256: str | None = None
+    """Of the SHA-256 of the files that the images were made of, sorted: which images these are."""
     unlabelled: tuple[str, ...] = ()
     """Findings that the model answers and the store has no labels of; not scored."""
     unanswered: tuple[str, ...] = ()
@@ -274,6 +276,46 @@ class ComparedNetwork(Part):
     mean_difference: dict[str, Interval]
     """The network's mean AUROC minus that of each shallow model, patients resampled in pairs;
     without bounds where a document says AUROC and not the predictions."""
+    difference: dict[str, Interval]
+    """By finding, its AUROC minus that of the features of `verdict.bar`; the bounds hold for all
+    findings together."""
+
+
+class PatientCounts(Part):
+    """Patients of the test split by what their images show; one may be in both."""
+
+    positive: int
+    """With an image that shows the finding."""
+    negative: int
+    """With an image that is without it."""
+
+
+class Suspicion(Part):
+    """A finding that is told by what should not tell it."""
+
+    features: str
+    """Name of the shallow model."""
+    finding: str
+    auroc: Interval
+    """The bounds hold for all that was tried together."""
+
+
+class BaselineVerdict(Part):
+    """What a network's AUROC on this test split is to be judged by."""
+
+    whole: str
+    """Of the shallow models of the whole image that with the highest mean AUROC."""
+    bar: dict[str, str]
+    """By finding, that with the highest AUROC."""
+    easy: tuple[str, ...]
+    """Findings of which it is so high that a network's says little beyond it."""
+    suspicions: tuple[Suspicion, ...]
+    tried: int
+    """Pairs of a finding and of features that should not tell it."""
+    too_few: dict[str, PatientCounts]
+    """Findings without an interval and a verdict for want of patients."""
+    fewest: int
+    """Patients with and without a finding that both need."""
 
 
 class BaselineResult(Result):
@@ -293,7 +335,6 @@ class BaselineResult(Result):
     """By finding, the shallow model with the highest AUROC on the test split."""
     unscored: dict[str, str]
     """Findings that are not scored, with the reason."""
-    verdict: tuple[str, ...]
-    """What it means for a network's AUROC, a sentence each."""
+    verdict: BaselineVerdict
     network: ComparedNetwork | None = None
     """Present where one was named."""
