@@ -484,7 +484,7 @@ CLAIMS: Final[Sequence[Claim]] = (
         Section.AUROC,
         "What needs no network",
         "Mean AUROC of logistic regressions on simple features, `thorax data baseline`, on the test "
-        "split of the demo's drawings and of radiographs of children.",
+        "split of the demo's drawings, of radiographs of children, and of those of ChestX-ray14 at hand.",
         "features; findings",
         "benchmarks.shallow_baselines",
         tuple(
@@ -496,7 +496,11 @@ CLAIMS: Final[Sequence[Claim]] = (
                     f"tasks.{task}.models[name={model}].mean_auroc.high | .3f",
                 ),
             )
-            for task, title in (("drawings", "phantoms"), ("children", "children"))
+            for task, title in (
+                ("drawings", "phantoms"),
+                ("children", "children"),
+                ("radiographs", "ChestX-ray14"),
+            )
             for model, name in BASELINES.items()
         ),
     ),

@@ -62,19 +62,24 @@ def precision_cost(*precisions: str) -> Callable[[Document], str]:
 
 
 def shallow(document: Document) -> str:
-    """Return the AUROC of regressions on simple features, of drawings and of children."""
-    drawings, children = (document["tasks"][name] for name in ("drawings", "children"))
+    """Return the AUROC of regressions on simple features, of drawings, children and adults."""
+    children = document["tasks"]["children"]
     findings = list(children["best"])
-    named = {model["name"]: model for model in drawings["models"]}
-    lines = [
-        "| features | phantoms, mean | "
-        + " | ".join(f"children, {name}" for name in findings)
-        + " |",
-        "|---|---|" + "---|" * len(findings),
-    ]
+    means = {
+        title: {model["name"]: model for model in document["tasks"][name]["models"]}
+        for name, title in (
+            ("drawings", "phantoms, mean"),
+            ("radiographs", "ChestX-ray14, mean"),
+        )
+    }
+    heads = ["features", *means, *(f"children, {name}" for name in findings)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for model in children["models"]:
-        same = named.get(model["name"])
-        cells = [model["what"], "" if same is None else _interval(same["mean_auroc"])]
+        cells = [model["what"]]
+        cells += [
+            _interval(known[model["name"]]["mean_auroc"]) if model["name"] in known else ""
+            for known in means.values()
+        ]
         cells += [_interval(model["auroc"][name]) for name in findings]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
