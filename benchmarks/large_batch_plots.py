@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from thorax.report.figure import ON_WHITE, WIDTH, write_figure
 from thorax.report.picture import DARK, PAPER
@@ -54,13 +55,13 @@ def _panels(rows: Sequence[Row], panels: Sequence[tuple[str, str, bool]]) -> Fig
         panel.set_ylabel(f"{label}, logarithmic" if logarithmic else label)
         if logarithmic:
             panel.set_yscale("log")
-            panel.yaxis.set_major_formatter("{x:g}")
+            _plain(panel.yaxis)
     handles, names = axes[0].get_legend_handles_labels()
     spare = axes[len(panels) :]
     if len(spare):
         # A panel that is left over has room for the legend.
         spare[0].axis("off")
-        spare[0].legend(handles, names, loc="center left")
+        spare[0].legend(handles, names, loc="center", fontsize="small")
     else:
         figure.legend(handles, names, loc="outside lower center", ncols=2)
     return figure
@@ -85,7 +86,7 @@ def _marks(rows: Sequence[Row], across: tuple[str, str], up: tuple[str, str]) ->
                 label=row["title"] if row is mine[0] else "_",
             )
     axes.set(xlabel=f"{across[1]}, logarithmic", ylabel=up[1], xscale="log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    _plain(axes.xaxis)
     figure.legend(
         loc="outside lower center",
         ncols=2,
@@ -124,6 +125,13 @@ def _line(axes: Axes, rows: Sequence[Row], key: str, place: int, arms: int) -> N
             markeredgecolor=colour,
             markeredgewidth=0.8,
         )
+
+
+def _plain(axis: Axis) -> None:
+    """Write a logarithmic axis without powers, where it spans less than a decade, too."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _batches(axes: Axes, batches: Sequence[int]) -> None:
