@@ -206,20 +206,9 @@ def baselines(
     answers, models = [], []
     for shallow in kinds:
         say(f"fitting {shallow.what}")
-        tested, penalties = _fit(shallow, task)
-        mean, areas = task.scored(tested)
+        tested, model = _judged(shallow, task)
         answers.append(tested)
-        models.append(
-            ShallowModel(
-                name=shallow.name,
-                what=shallow.what,
-                pixels=shallow.pixels,
-                features=shallow.values.shape[1],
-                mean_auroc=mean,
-                auroc=areas,
-                penalty=dict(zip(task.findings, penalties, strict=True)),
-            )
-        )
+        models.append(model)
     verdict = judge(models, task.patient_counts())
     result = BaselineResult(
         store=store.path.name,
@@ -238,6 +227,21 @@ def baselines(
         return result
     compared = network.beside(models, answers, verdict.bar, task)
     return result.model_copy(update={"network": compared})
+
+
+def _judged(shallow: Shallow, task: _Task) -> tuple[npt.NDArray[np.float64], ShallowModel]:
+    """Return logits float64 [N,K] of the test split, and what the regression reaches there."""
+    tested, penalties = _fit(shallow, task)
+    mean, areas = task.scored(tested)
+    return tested, ShallowModel(
+        name=shallow.name,
+        what=shallow.what,
+        pixels=shallow.pixels,
+        features=shallow.values.shape[1],
+        mean_auroc=mean,
+        auroc=areas,
+        penalty=dict(zip(task.findings, penalties, strict=True)),
+    )
 
 
 def _fit(shallow: Shallow, task: _Task) -> tuple[npt.NDArray[np.float64], list[float]]:
