@@ -75,7 +75,10 @@ def main() -> None:
             f"{row['task']}, stride {row['output_stride']}, {row['maps']}",
             f"{row['mean_auroc']['value']:.4f}",
             f"{row['macs'] / 1e6:,.0f}",
-            *(f"{row['pointing_mean'][key]:.3f}" for key in ("rate", "random_rate", "fixed_rate")),
+            *(
+                "-" if row["pointing_mean"][key] is None else f"{row['pointing_mean'][key]:.3f}"
+                for key in ("rate", "random_rate", "fixed_rate")
+            ),
         )
         for row in rows
     ]
