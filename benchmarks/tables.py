@@ -185,9 +185,12 @@ def _cost(row: Mapping[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _interval(found: Mapping[str, float], form: str = ".3f") -> str:
-    value, low, high = (format(found[key], form) for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+def _interval(found: Mapping[str, float | None], form: str = ".3f") -> str:
+    """Return a figure with its interval, without one where too few patients tell it."""
+    texts = [
+        format(found[key], form) for key in ("value", "low", "high") if found.get(key) is not None
+    ]
+    return texts[0] if len(texts) < 3 else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def fpga_bit_exact(document: Document) -> str:
