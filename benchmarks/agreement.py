@@ -33,7 +33,27 @@ class Reason:
     why: str
 
 
-REASONS: Final[Sequence[Reason]] = ()
+REASONS: Final[Sequence[Reason]] = (
+    Reason(
+        "resnet50_peers",
+        ("int8", "bf16"),
+        "with AMX and without: OpenVINO and PyTorch multiply with it, ONNX Runtime does not",
+    ),
+    Reason(
+        "resnet50_peers",
+        ("fp32",),
+        "processors with other caches; the older run had one process a side for all turns, whose "
+        "memory lay in one place",
+    ),
+    Reason("hardware_peak", (), "processors with other instructions"),
+    Reason(
+        "fpga_emulation_cost",
+        (),
+        "processors that multiply FP32 at other speeds: the arithmetic of blocks is a smaller or "
+        "larger part of the whole",
+    ),
+    Reason("precisions", (), "processors with other instructions"),
+)
 
 
 @dataclass(frozen=True, slots=True)
