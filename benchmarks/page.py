@@ -321,24 +321,30 @@ def _two_runs(evidence: Evidence) -> str:
         "both were at hand. The ratio of both runs has an interval of its own: they agree where it "
         f"holds 1 and lies within a factor of {agreement.ALIKE:g}, differ where it does not "
         "hold 1, and are undecided where it is wider.\n",
-        "| claim | runs | agree | do not agree |",
-        "|---|---|---|---|",
+        "| claim | runs | agree |",
+        "|---|---|---|",
     ]
+    apart: dict[str, list[str]] = {}
     for claim in CLAIMS:
         both = agreement.runs(evidence, claim.name)
         if both is None:
             continue
         found = list(agreement.pairs(*both))
-        apart = "; ".join(
-            f"{one.name}: {_ratio(one.before['wall'], bold=False)}, "
-            f"then {_ratio(one.now['wall'], bold=False)} ({one.why})"
-            for one in found
-            if one.verdict != "agree"
-        )
         when = ", then ".join(f"{file.processors.title}, {file.date}" for file in both)
         agree = sum(one.verdict == "agree" for one in found)
-        lines.append(f"| {claim.title} | {when} | {agree} of {len(found)} | {apart} |")
-    return "\n".join(lines if len(lines) > 3 else ["None yet."]) + "\n"
+        lines.append(f"| {claim.title} | {when} | {agree} of {len(found)} |")
+        for one in found:
+            if one.verdict != "agree":
+                text = (
+                    f"{one.name} {_ratio(one.before['wall'], bold=False)}, "
+                    f"then {_ratio(one.now['wall'], bold=False)}"
+                )
+                apart.setdefault(f"{claim.title}: {one.why}", []).append(text)
+    if len(lines) == 3:
+        return "None yet.\n"
+    lines += ["", "Those that do not agree, and why:\n"] if apart else []
+    lines += [f"- **{why}**: {'; '.join(texts)}" for why, texts in apart.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _objections(evidence: Evidence) -> str:

@@ -223,11 +223,11 @@ def test_two_runs_agree_by_the_interval_of_their_ratio_or_it_is_said_why_not(
     run("2026-12-01", AVX2, 1.08)
     assert "None yet." in page.page(Evidence(tmp_path))
     run("2026-12-02", AVX2, 1.1)
-    assert "| AVX2 only, 2026-12-01, then AVX2 only, 2026-12-02 | 1 of 1 |  |" in page.page(
+    assert "| AVX2 only, 2026-12-01, then AVX2 only, 2026-12-02 | 1 of 1 |" in page.page(
         Evidence(tmp_path)
     )
     run("2026-12-03", AVX2, 1.5)
-    apart = "| 0 of 1 | Thorax INT8 over ONNX Runtime INT8: {}, then {} ({}) |"
+    apart = "most: {2}**: Thorax INT8 over ONNX Runtime INT8 {0}, then {1}\n"
     one = apart.format("1.10 [1.07, 1.13]", "1.50 [1.47, 1.53]", agreement.UNEXPLAINED)
     assert one in page.page(Evidence(tmp_path))
     run("2026-12-04", BF16, 1.0)
