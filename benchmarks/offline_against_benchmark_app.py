@@ -4,6 +4,8 @@
 
 Both read the same model.xml, in processes of their own from start to exit, with the same device,
 precision and hint, each by its own clock. ResNet-50 at 224 x 224 in every precision that is here.
+No bound holds the ratio: benchmark_app asks from a loop in Python, and counts from the first request
+to the last answer, while Thorax counts a window in which all streams are busy.
 """
 
 import argparse
@@ -16,7 +18,6 @@ from typing import Final
 
 from benchmarks import make_artifact, peers, result
 from benchmarks.side_by_side import (
-    Bound,
     Comparison,
     Settings,
     Side,
@@ -32,7 +33,6 @@ from thorax.devices.core import supports
 GOAL: Final = 0.97
 SIDE: Final = 224
 PRECISIONS: Final = (Precision.FP32, Precision.BF16, Precision.INT8)
-SAME: Final = Bound(1.0, "both run the same graph in the same OpenVINO under the same hint")
 
 
 def thorax(made: Artifact, device: str, seconds: float) -> Turn:
@@ -73,7 +73,6 @@ def sides(path: Path, device: str, seconds: float) -> tuple[list[Side], Comparis
         f"Images a second that `thorax benchmark` tells of ResNet-50 at {SIDE} px in {precision}, "
         "over what benchmark_app tells of the same graph.",
         differs=("input",),
-        bound=SAME,
         goal=GOAL,
     )
 
