@@ -4,8 +4,8 @@
 
 Both read the same model.xml, in processes of their own from start to exit, with the same device,
 precision and hint, each by its own clock. ResNet-50 at 224 x 224 in every precision that is here.
-No bound holds the ratio: benchmark_app asks from a loop in Python, and counts from the first request
-to the last answer, while Thorax counts a window in which all streams are busy.
+No bound holds the ratio: benchmark_app asks from a loop in Python, and counts from the first
+request to the last answer, while Thorax counts a window in which all streams are busy.
 """
 
 import argparse
