@@ -117,25 +117,27 @@ class Evidence:
 
     Args:
         folder: of the files.
-        of: the class that alone is looked at; None for all.
+        files: those that are looked at; None for all of the folder that are for the record.
     """
 
-    def __init__(self, folder: Path = RESULTS, of: Processors | None = None) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path = RESULTS, *, files: Iterable[ResultFile] | None = None
+    ) -> None:
+        if files is None:
+            every = map(ResultFile.at, sorted(folder.glob("*.json")))
+            # A rehearsal was on a machine that others used.
+            files = (file for file in every if file.document.get("for_record") is not False)
         self._runs: dict[str, list[ResultFile]] = {}
-        for path in sorted(folder.glob("*.json")):
-            file = ResultFile.at(path)
-            if file.document.get("for_record") is False:
-                continue  # a rehearsal, on a machine that others used
-            if of in (None, file.processors):
-                self._runs.setdefault(file.claim, []).append(file)
+        for file in files:
+            self._runs.setdefault(file.claim, []).append(file)
         self._files = {
             claim: {file.processors: file for file in self.runs(claim)} for claim in self._runs
         }
 
     def of(self, processors: Processors) -> "Evidence":
         """Return the evidence of one class of processor alone."""
-        return Evidence(self._folder, processors)
+        every = (file for runs in self._runs.values() for file in runs)
+        return Evidence(files=(file for file in every if file.processors is processors))
 
     def runs(self, claim: str) -> list[ResultFile]:
         """Return all files of a claim, the oldest first."""

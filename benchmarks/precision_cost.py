@@ -74,31 +74,20 @@ def judged(made: Mapping[str, Path], store: Path) -> list[dict[str, Any]]:
     found = thorax("validate", made["fp32"], store, "--no-speed", *against)
     rows = [{"precision": "fp32", **_scored(found)}]
     for other in found["against"]:
-        drops = _negated(other["mean_difference"], other["difference"])
-        rows.append({"precision": other["precision"], **_scored(other), **drops})
+        rows.append({"precision": other["precision"], **_scored(other), **_drops(other)})
     card = thorax("validate", made["fp32"], store, "--no-speed", "-d", DEVICE)
     # On a card the document is of FP11, and what it is compared with is FP32 on the CPU.
     (plain,) = card["against"]
-    drops = {"drop": plain["mean_difference"], "drop_by_finding": plain["difference"]}
     rows.append(
-        {"precision": "fp11", **_scored(card), **drops, "flips": plain["flips"]}
+        {"precision": "fp11", **_scored(card), **_drops(plain), "flips": plain["flips"]}
         | _on_card(made["fp32"])
     )
     return rows
 
 
-def _negated(mean: Row, by_finding: Mapping[str, Row]) -> dict[str, Any]:
-    """Return the drops of what is compared with FP32: FP32 minus its own."""
-
-    def turned(interval: Row) -> dict[str, float]:
-        return {
-            "value": -interval["value"], "low": -interval["high"], "high": -interval["low"],
-        }  # fmt: skip
-
-    return {
-        "drop": turned(mean),
-        "drop_by_finding": {name: turned(one) for name, one in by_finding.items()},
-    }
+def _drops(compared: Row) -> dict[str, Any]:
+    """Return what FP32 has above the other of a comparison, as `validate` tells it."""
+    return {"drop": compared["auroc_drop"], "drop_by_finding": compared["auroc_drop_by_finding"]}
 
 
 def _scored(document: Row) -> dict[str, Any]:

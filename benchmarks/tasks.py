@@ -12,6 +12,7 @@ from typing import Final
 from benchmarks.nih_main_job import thorax
 from thorax.cli import demonstration
 from thorax.data import folder, nih
+from thorax.data.samples import Sample
 from thorax.data.store import Store, open_store, write
 from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
@@ -78,10 +79,9 @@ def radiographs(work: Path, data: Path) -> Store:
     """Import the 256 px and 64 px images of ChestX-ray14 at 64 px with the official split."""
     out = work / "nih-64.store"
     if not out.exists():
-        labels, split = data / "Data_Entry_2017_v2020.csv.gz", data / "official_split.csv.gz"
-        large = nih.rows(data / "images-256", labels=labels, split=split)
+        large = _official(data, "images-256")
         named = {row.image for row in large}
-        small = nih.rows(data / "images-64", labels=labels, split=split)
+        small = _official(data, "images-64")
         rows = [*large, *(row for row in small if row.image not in named)]
         write(rows, out, InputSpec(64), NIH14, source="nih")
     store = open_store(out)
@@ -93,12 +93,19 @@ def boxed(work: Path, data: Path, side: int) -> Path:
     """Return the 256 px images of ChestX-ray14 at a side, with the boxes of their lesions."""
     out = work / f"nih-{side}-boxed.store"
     if not out.exists():
-        thorax(
-            *("data", "import", "nih", data / "images-256", "--size", side, "--out", out),
-            *("--labels", data / "Data_Entry_2017_v2020.csv.gz"),
-            *("--split", data / "official_split.csv.gz", "--boxes", data / "BBox_List_2017.csv.gz"),
-        )
+        rows = _official(data, "images-256", data / "BBox_List_2017.csv.gz")
+        write(rows, out, InputSpec(side), NIH14, source="nih")
     return out
+
+
+def _official(data: Path, images: str, boxes: Path | None = None) -> list[Sample]:
+    """Return the rows of a folder of ChestX-ray14, with the official split."""
+    return nih.rows(
+        data / images,
+        labels=data / "Data_Entry_2017_v2020.csv.gz",
+        split=data / "official_split.csv.gz",
+        boxes=boxes,
+    )
 
 
 def _paediatric(rows: list[dict[str, str]]) -> str:

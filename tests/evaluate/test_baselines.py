@@ -15,7 +15,7 @@ from thorax.errors import DataError
 from thorax.evaluate.baselines import baselines
 from thorax.evaluate.validate import validate
 from thorax.labels import LabelSet
-from thorax.results.accuracy import BaselineResult, ShallowModel
+from thorax.results.accuracy import BaselineResult, ShallowModel, ValidationResult
 
 COUNT = 240
 
@@ -248,12 +248,16 @@ def test_a_network_is_behind_by_finding_where_it_guesses(guessed: tuple[Store, P
     assert high["spot"] == 0
 
 
+def _validated(store: Store, made: Artifact, folder: Path) -> tuple[ValidationResult, Path]:
+    result, path = validate([compile(made)], store, samples=100), folder / "validate.json"
+    path.write_text(result.to_json())
+    return result, path
+
+
 def test_a_document_of_validate_stands_beside_them_without_a_paired_interval(
     tiny_store: Store, tiny_fp32: Artifact, tmp_path: Path
 ) -> None:
-    made = validate([compile(tiny_fp32)], tiny_store, samples=100)
-    path = tmp_path / "validate.json"
-    path.write_text(made.to_json())
+    made, path = _validated(tiny_store, tiny_fp32, tmp_path)
     network = baselines(tiny_store, against=path, samples=100).network
     assert network is not None
     assert all(made.auroc[name] == area for name, area in network.auroc.items())
@@ -267,9 +271,7 @@ def test_a_document_of_validate_stands_beside_them_without_a_paired_interval(
 def test_a_document_of_another_store_is_refused(
     tiny_store: Store, tiny_fp32: Artifact, tmp_path: Path
 ) -> None:
-    made = validate([compile(tiny_fp32)], tiny_store, samples=100)
-    path = tmp_path / "validate.json"
-    path.write_text(made.to_json())
+    _, path = _validated(tiny_store, tiny_fp32, tmp_path)
     renamed = replace(tiny_store, names=tuple(f"{name}.renamed" for name in tiny_store.names))
     assert baselines(renamed, against=path, samples=100).network is not None, "the same images"
     test = tiny_store.select("test")[0]
