@@ -18,6 +18,10 @@ from typing import Final, Literal, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+
+# Its functions take the group of the moment as a default, and DDP imports it once there is one:
+# the group then outlives `destroy_process_group`, and its threads a rank that ends, which aborts.
+import torch.distributed.nn.functional
 from pydantic import Field
 from torch import Tensor, nn
 from torch._C._distributed_c10d import PrefixStore, Store
