@@ -20,6 +20,7 @@ from typing import Any, Final
 from benchmarks import all as whole
 from benchmarks import result
 from benchmarks.agreement import verdict
+from thorax.benchmark.confidence import FEWEST_TURNS
 
 _SIDES: Final = (
     "thorax_int8,thorax_bf16,thorax_fp32,onnxruntime_int8,onnxruntime_fp32,openvino_queue_int8,"
@@ -35,7 +36,9 @@ RUNS: Final[Mapping[str, Sequence[str]]] = {
     "classify_startup": (),
     "fpga_emulation_cost": ("--seconds", "0.7"),
 }  # fmt: skip
-TURNS: Final = "7"
+TURNS: Final = str(FEWEST_TURNS)
+CHOICES_OF: Final = "resnet50_peers"
+"""The claim whose sides take the batch and instances of the committed result, and probe none."""
 HEADLINES: Final = (
     ("resnet50_peers", "Thorax INT8 over ONNX Runtime INT8"),
     ("resnet50_peers", "Thorax INT8 over OpenVINO's queue INT8"),
@@ -63,19 +66,21 @@ class Row:
     verdict: str
 
 
-def committed(claim: str, hardware: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
+def committed(claim: str, hardware: Mapping[str, Any], folder: Path) -> Path | None:
     """Return the newest result of a claim that was measured on such a processor, None without."""
     found = []
     for path in folder.glob(f"{claim}_*.json"):
-        document = json.loads(path.read_text("utf-8"))
+        document = _read(path)
         alike = all(document["hardware"].get(key) == hardware[key] for key in _FEATURES)
         if alike and document["claim"] == claim and "comparisons" in document:
-            found.append(document)
-    return max(found, key=_moment, default=None)
+            moment = str(document["date"]), str(document.get("time_utc", ""))
+            found.append((moment, path))
+    return max(found)[1] if found else None
 
 
-def _moment(document: Mapping[str, Any]) -> tuple[str, str]:
-    return str(document["date"]), str(document.get("time_utc", ""))
+def _read(path: Path) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
+    return document
 
 
 def compare(name: str, now: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> Row:
@@ -119,16 +124,20 @@ def main() -> None:
     work: Path = parser.parse_args().work
     result.make_folder(parser, work)
     hardware = result.hardware()
-    found: dict[str, Mapping[str, Any]] = {}
+    before = {claim: committed(claim, hardware, result.RESULTS) for claim in RUNS}
+    now: dict[str, Mapping[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for claim, options in RUNS.items():
             words = ["--work", str(work), "--turns", TURNS, "--rehearsal", folder, *options]
+            earlier = before[claim]
+            if claim == CHOICES_OF and earlier is not None:
+                words += ["--choices-of", str(earlier)]
             progress = Path(folder) / "progress.json"
             if not whole.run_all({claim: words}, progress, result.commit()):
-                (path,) = Path(folder).glob(f"{claim}_*.json")
-                found[claim] = json.loads(path.read_text("utf-8"))
+                (written,) = Path(folder).glob(f"{claim}_*.json")
+                now[claim] = _read(written)
     rows = [
-        compare(name, found.get(claim), committed(claim, hardware, result.RESULTS))
+        compare(name, now.get(claim), None if (path := before[claim]) is None else _read(path))
         for claim, name in HEADLINES
     ]
     result.table(

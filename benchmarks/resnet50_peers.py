@@ -1,6 +1,7 @@
 """Claim: ResNet-50 at 224 x 224 in fp32, bf16 and int8 against each peer of the same precision.
 
     python -m benchmarks.resnet50_peers --work FOLDER [--turns 7] [--seconds 3] [--sides A,B,...]
+        [--choices-of RESULT]
 
 One trained network. Thorax runs the artifacts of `thorax optimize`, all streams busy. The peers are
 set as their own documentation asks on this processor: PyTorch eager, channels last and compiled by
@@ -12,6 +13,7 @@ with VNNI), 1.1 times ONNX Runtime's INT8.
 """
 
 import argparse
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks import make_artifact, peers, result
-from benchmarks.peers import BATCHES, Network
+from benchmarks.peers import BATCHES, Choice, Network
 from benchmarks.side_by_side import (
     Bound,
     Comparison,
@@ -77,10 +79,11 @@ class Made:
 
 def make(work: Path) -> Made:
     """Train, optimize and export what is not there yet."""
-    paths = make_artifact.make(work, "resnet50", side=SIDE, count=80, precisions=PRECISIONS)
-    run, out = work / f"run-resnet50-{SIDE}", work / "peers"
+    made = work / f"side-{SIDE}"
+    paths = make_artifact.make(made, "resnet50", side=SIDE, count=80, precisions=PRECISIONS)
+    run, out = made / f"run-resnet50-{SIDE}", work / "peers"
     out.mkdir(exist_ok=True)
-    raw, images = _images(open_store(work / f"store-{SIDE}"), run)
+    raw, images = _images(open_store(made / f"store-{SIDE}"), run)
     np.save(out / "raw.npy", raw[: max(BATCHES)])
     np.save(out / "images.npy", images[: max(BATCHES)])
     np.save(out / CALIBRATION, images)
@@ -148,6 +151,19 @@ def side_processes(made: Made, missing: Mapping[str, str]) -> dict[str, tuple[An
         if "torch_compiled" not in missing:
             found[f"torch_compiled_{precision}"] = (peers.pytorch, *layouts, True)
     return found
+
+
+def choices_of(path: Path | None) -> dict[str, Choice]:
+    """Return the batch and instances of the sides of which an earlier result tells both."""
+    if path is None:
+        return {}
+    sides = json.loads(path.read_text("utf-8"))["sides"]
+    settings = {name: side["settings"] for name, side in sides.items()}
+    return {
+        name: Choice(own["batch"], own["more"]["instances"])
+        for name, own in settings.items()
+        if "instances" in own["more"]
+    }
 
 
 def _settings(name: str, threads: int, process: SideProcess) -> Settings:
@@ -249,6 +265,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for store and models")
     parser.add_argument("--sides", help="names, by commas; default: all that are here")
+    parser.add_argument(
+        "--choices-of",
+        type=Path,
+        metavar="RESULT",
+        help="batch and instances as this earlier result has them; default: the fastest of a probe",
+    )
     add_options(parser, turns=7, seconds=3)
     chosen = result.parse_args(parser)
     bench = SideBySide("resnet50_peers", read_options(chosen))
@@ -261,8 +283,9 @@ def main() -> None:
         "OMP_NUM_THREADS": str(threads),
         "TORCHINDUCTOR_CACHE_DIR": str(chosen.work / "peers/inductor"),
     }
+    choices = choices_of(chosen.choices_of)
     processes = {
-        name: SideProcess(*words, environment=environment)
+        name: SideProcess(*words, environment=environment, choice=choices.get(name))
         for name, words in wanted.items()
         if named is None or name in named
     }
@@ -284,6 +307,7 @@ def main() -> None:
         "side": SIDE,
         "macs": artifact.load(made.artifacts["fp32"]).card.macs,
         "onnxruntime_quantization": dict(made.quantized),
+        "choices_of": chosen.choices_of.name if choices else None,
         "absent": missing,
         "largest_difference_to_fp32": largest_difference(processes),
     }

@@ -93,6 +93,7 @@ class SideProcess:
             name, once the first has chosen.
         arguments: of it.
         environment: variables that a process begins with beside those of this one.
+        choice: what an earlier run found to be fastest; None lets the first process choose.
     """
 
     def __init__(
@@ -100,10 +101,11 @@ class SideProcess:
         make: Callable[..., Ready],
         *arguments: object,
         environment: Mapping[str, str] | None = None,
+        choice: object = None,
     ) -> None:
         self._make, self._arguments = make, arguments
         self._environment = dict(environment or {})
-        self._choice: object = None
+        self._choice = choice
         self.batch, self._choice, self.more = self._ask(None)
 
     batch: int

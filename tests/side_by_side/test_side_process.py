@@ -21,7 +21,7 @@ def counting(step: int, *, choice: int | None = None) -> Ready:
         )
 
     more = {"told": os.environ.get("TOLD"), "process": os.getpid()}
-    return Ready(measure, batch=4, choice=7, more=more)
+    return Ready(measure, batch=4, choice=choice or 7, more=more)
 
 
 def failing() -> Ready:
@@ -39,6 +39,11 @@ def test_each_turn_is_of_a_new_process_after_a_warm_up_with_what_the_first_has_c
     made_in = {turn.more["process"] for turn in turns}
     assert len(made_in | {process.more["process"], os.getpid()}) == 4
     assert "TOLD" not in os.environ
+
+
+def test_what_an_earlier_run_chose_is_made_from_the_first_process_on() -> None:
+    process = SideProcess(counting, 3, choice=9)
+    assert process.side("one", SETTINGS, 2.0).measure().more["choice"] == 9.0
 
 
 def test_what_goes_wrong_there_is_told_here() -> None:
