@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import result
+from benchmarks.harness import result
 from thorax.files.atomic import write_text
 
 CLAIMS: Final[Mapping[str, Sequence[str]]] = {

@@ -13,8 +13,8 @@ from typing import Final
 
 import torch
 
-from benchmarks.images import folder_of
-from benchmarks.two_commits import TwoCommits
+from benchmarks.harness.two_commits import TwoCommits
+from benchmarks.subjects.images import folder_of
 from thorax.training.networks import build
 
 GOAL: Final = 1.05

@@ -20,10 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import make_artifact
-from benchmarks.images import folder_of
-from benchmarks.result import filled_folder, parse_args
-from benchmarks.side_by_side import (
+from benchmarks.harness.result import filled_folder, parse_args
+from benchmarks.harness.side_by_side import (
     Bound,
     Comparison,
     Settings,
@@ -33,6 +31,8 @@ from benchmarks.side_by_side import (
     add_options,
     read_options,
 )
+from benchmarks.subjects import make_artifact
+from benchmarks.subjects.images import folder_of
 from thorax import artifact
 from thorax.artifact import Precision
 from thorax.devices import timing

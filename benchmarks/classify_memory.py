@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import result
-from benchmarks.images import folder_of
-from benchmarks.memory import Sampler
+from benchmarks.harness import result
+from benchmarks.harness.memory import Sampler
+from benchmarks.subjects.images import folder_of
 from thorax import artifact
 
 GOAL_BYTES = 600_000_000
@@ -75,7 +75,7 @@ def main() -> None:
     """Read argv, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "model", type=result.filled_folder, help="artifact; see benchmarks.make_artifact"
+        "model", type=result.filled_folder, help="artifact; see benchmarks.subjects.make_artifact"
     )
     parser.add_argument(
         "--images", type=result.filled_folder, help="1024x1024 radiographs; default: phantoms"

@@ -16,9 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks import make_artifact, result
-from benchmarks.images import folder_of
-from benchmarks.side_by_side import (
+from benchmarks.harness import result
+from benchmarks.harness.side_by_side import (
     Bound,
     Comparison,
     Settings,
@@ -27,6 +26,8 @@ from benchmarks.side_by_side import (
     command_side,
     read_options,
 )
+from benchmarks.subjects import make_artifact
+from benchmarks.subjects.images import folder_of
 from thorax import artifact
 from thorax.artifact import Precision
 

@@ -21,8 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import load, make_artifact, result
-from benchmarks.side_by_side import (
+from benchmarks.harness import load, result
+from benchmarks.harness.side_by_side import (
     Comparison,
     Settings,
     Side,
@@ -31,6 +31,7 @@ from benchmarks.side_by_side import (
     add_options,
     read_options,
 )
+from benchmarks.subjects import make_artifact
 from thorax import artifact
 from thorax.artifact import Precision
 from thorax.data import folder, store

@@ -30,9 +30,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from benchmarks.harness.result import RESULTS, add_rehearsal, commit, table, write
 from benchmarks.left_out import leave_one_out
-from benchmarks.result import RESULTS, add_rehearsal, commit, table, write
-from benchmarks.tables import left_out as left_out_table
+from benchmarks.record.tables import left_out as left_out_table
 from thorax.files.atomic import write_text
 from thorax.plan.published import predict, ready, solve
 from thorax.plan.systems import find_system, list_systems, read_doctor

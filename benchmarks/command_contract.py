@@ -31,7 +31,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import result
 from benchmarks.command_contract_cases import DEMO, STEPS, Case, Step, prepare
 from benchmarks.command_contract_documents import (
     Difference,
@@ -42,6 +41,7 @@ from benchmarks.command_contract_documents import (
     messages,
     surface,
 )
+from benchmarks.harness import result
 
 _WIDE: Final = 400
 """Columns in which no line of a help page wraps."""

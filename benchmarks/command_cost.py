@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks.images import folder_of
-from benchmarks.make_artifact import make
-from benchmarks.two_commits import TwoCommits
+from benchmarks.harness.two_commits import TwoCommits
+from benchmarks.subjects.images import folder_of
+from benchmarks.subjects.make_artifact import make
 from thorax.artifact import Precision
 from thorax.phantoms import dataset
 

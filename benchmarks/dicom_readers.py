@@ -20,7 +20,7 @@ import numpy.typing as npt
 from pydicom import Dataset, config, dcmread, uid
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
-from benchmarks import result
+from benchmarks.harness import result
 from thorax.errors import ImageError
 from thorax.images.radiograph import Radiograph, read
 

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import claims_2018 as claims
-from benchmarks.result import RESULTS, commit
+from benchmarks.harness.result import RESULTS, commit
 from thorax.files.atomic import write_text
 from thorax.plan.server import PRESETS, find_preset
 from thorax.plan.server_plan import ServerQuestion, plan_server

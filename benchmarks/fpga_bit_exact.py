@@ -22,7 +22,7 @@ import openvino as ov
 import openvino.opset13 as ops
 from tests.fpga import integer_model
 
-from benchmarks.result import parse_args, table, write
+from benchmarks.harness.result import parse_args, table, write
 from thorax.devices.graph import compile_graph
 from thorax.fpga.formats import FORMATS, Format
 from thorax.fpga.numerics import ROUNDINGS, Rounding, quantize

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.result import filled_folder, parse_args, table, write
+from benchmarks.harness.result import filled_folder, parse_args, table, write
 from thorax.files.atomic import write_bytes
 
 FIGURES: Final = Path(__file__).resolve().parents[1] / "docs" / "figures"

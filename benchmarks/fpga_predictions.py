@@ -25,7 +25,7 @@ from typing import Final
 
 from tests.fpga import networks
 
-from benchmarks.result import RESULTS, commit, table
+from benchmarks.harness.result import RESULTS, commit, table
 from thorax.files.atomic import write_text
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.overlay import estimate

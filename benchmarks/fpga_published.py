@@ -19,7 +19,7 @@ from typing import Final
 import openvino as ov
 from tests.fpga import networks
 
-from benchmarks.result import parse_args, table, write
+from benchmarks.harness.result import parse_args, table, write
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.area import area
 from thorax.fpga.overlay import Estimate, estimate

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import make_artifact, result
-from benchmarks.side_by_side import (
+from benchmarks.harness import result
+from benchmarks.harness.side_by_side import (
     Bound,
     Comparison,
     Settings,
@@ -28,6 +28,7 @@ from benchmarks.side_by_side import (
     add_options,
     read_options,
 )
+from benchmarks.subjects import make_artifact
 from thorax import artifact
 from thorax.artifact import Precision
 from thorax.devices import peak, timing

@@ -14,9 +14,9 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import tasks
+from benchmarks.harness.result import filled_folder, parse_args, table, write
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import filled_folder, parse_args, table, write
+from benchmarks.subjects import tasks
 from thorax.cli import demonstration
 
 RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"

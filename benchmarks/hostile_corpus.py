@@ -18,8 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from benchmarks import result
-from benchmarks.memory import Sampler
+from benchmarks.harness import result
+from benchmarks.harness.memory import Sampler
 from thorax.errors import ImageError
 from thorax.images.radiograph import read
 

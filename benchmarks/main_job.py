@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import load
-from benchmarks.result import parse_args, table, write
+from benchmarks.harness import load
+from benchmarks.harness.result import parse_args, table, write
 
 
 def demo(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

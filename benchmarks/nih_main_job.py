@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.result import filled_folder, parse_args, table, write
+from benchmarks.harness.result import filled_folder, parse_args, table, write
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes/nih14_resnet18_256.toml"
 

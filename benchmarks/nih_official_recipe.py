@@ -11,9 +11,9 @@ finished run in the folder is not trained again.
 import argparse
 from pathlib import Path
 
-from benchmarks import tasks
+from benchmarks.harness.result import filled_folder, parse_args, table, write
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import filled_folder, parse_args, table, write
+from benchmarks.subjects import tasks
 from thorax.training.card import newest, read_card, resolve
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes/nih14_densenet121_official.toml"

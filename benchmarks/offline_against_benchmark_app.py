@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from benchmarks import make_artifact, peers, result
-from benchmarks.side_by_side import (
+from benchmarks.harness import result
+from benchmarks.harness.side_by_side import (
     Comparison,
     Settings,
     Side,
@@ -26,6 +26,7 @@ from benchmarks.side_by_side import (
     add_options,
     read_options,
 )
+from benchmarks.subjects import make_artifact, peers
 from thorax import artifact
 from thorax.artifact import Artifact, Precision
 from thorax.devices.core import supports

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import openvino as ov
 
-from benchmarks.result import parse_args
-from benchmarks.side_by_side import (
+from benchmarks.harness.result import parse_args
+from benchmarks.harness.side_by_side import (
     Comparison,
     Settings,
     Side,

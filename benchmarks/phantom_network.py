@@ -3,17 +3,17 @@
     python -m benchmarks.phantom_network --work FOLDER
 
 It is trained from scratch on the phantoms that precisions and batches are compared on
-(`benchmarks.tasks`: 6,144 to train on) and judged on the test split, beside what needs no network
-on the same store. A run in the folder is gone on with.
+(`benchmarks.subjects.tasks`: 6,144 to train on) and judged on the test split, beside what needs no
+network on the same store. A run in the folder is gone on with.
 """
 
 import argparse
 from pathlib import Path
 from typing import Final
 
-from benchmarks import tasks
+from benchmarks.harness.result import parse_args, table, write
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import parse_args, table, write
+from benchmarks.subjects import tasks
 
 RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"
 SIDE: Final = 128

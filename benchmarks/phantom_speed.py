@@ -10,7 +10,7 @@ import time
 
 import cv2
 
-from benchmarks import load, result
+from benchmarks.harness import load, result
 from thorax.phantoms.phantom import draw
 
 GOAL = 200.0

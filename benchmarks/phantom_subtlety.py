@@ -18,8 +18,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.harness.result import parse_args, table, write
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import parse_args, table, write
 from thorax import artifact
 from thorax.cli import demonstration
 from thorax.devices.engine import Engine

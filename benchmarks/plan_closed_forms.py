@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.figures_2018 import put
-from benchmarks.result import RESULTS, commit, table
+from benchmarks.harness.result import RESULTS, commit, table
 from thorax.files.atomic import write_text
 from thorax.plan.latency import lay_out, simulate_load
 from thorax.plan.server import PRESETS, capacity, find_preset

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import make_artifact, result
-from benchmarks.side_by_side import (
+from benchmarks.harness import result
+from benchmarks.harness.side_by_side import (
     Bound,
     Comparison,
     Settings,
@@ -36,6 +36,7 @@ from benchmarks.side_by_side import (
     add_options,
     read_options,
 )
+from benchmarks.subjects import make_artifact
 from thorax import artifact
 from thorax.artifact import Precision
 from thorax.devices import timing

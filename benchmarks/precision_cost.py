@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import tasks
+from benchmarks.harness.result import filled_folder, parse_args, table, write
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import filled_folder, parse_args, table, write
+from benchmarks.subjects import tasks
 from thorax import artifact
 from thorax.artifact import Precision
 from thorax.devices.core import supports

@@ -16,9 +16,8 @@ from typing import Any, Final
 
 import safetensors.torch
 
-from benchmarks.nih_main_job import thorax
-from benchmarks.result import hardware, parse_args, table
-from benchmarks.side_by_side import (
+from benchmarks.harness.result import hardware, parse_args, table
+from benchmarks.harness.side_by_side import (
     Comparison,
     Settings,
     Side,
@@ -27,6 +26,7 @@ from benchmarks.side_by_side import (
     add_options,
     read_options,
 )
+from benchmarks.nih_main_job import thorax
 from thorax import artifact
 from thorax.artifact import Artifact, Precision
 from thorax.devices import timing

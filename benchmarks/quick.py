@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import all as whole
-from benchmarks import result
-from benchmarks.agreement import verdict
+from benchmarks.harness import result
+from benchmarks.record.agreement import verdict
 from thorax.benchmark.confidence import FEWEST_TURNS
 
 _SIDES: Final = (

@@ -19,7 +19,7 @@ from typing import Final
 import safetensors.torch
 from torch import Tensor
 
-from benchmarks.result import parse_args, table, write
+from benchmarks.harness.result import parse_args, table, write
 from thorax.training.card import WEIGHTS, resolve
 
 SCRIPT: Final = Path(__file__).parents[1] / "tests" / "training" / "ranks.py"

@@ -21,7 +21,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from benchmarks import result
+from benchmarks.harness import result
 from thorax import artifact
 from thorax.benchmark.baseline import read_baseline
 from thorax.data import store

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
 
-from benchmarks import result
+from benchmarks.harness import result
 from benchmarks.killed_work import KINDS, Kind
 from thorax.files.atomic import write_text
 

@@ -27,8 +27,8 @@ from typing import IO, Any, Final
 
 from tests.importers.small_models import KINDS, Kind, damaged, read_here
 
-from benchmarks import result
-from benchmarks.evidence import Evidence
+from benchmarks.harness import result
+from benchmarks.record.evidence import Evidence
 from thorax.errors import ModelError, ThoraxError, UsageError
 from thorax.importers.options import Imported, ImportOptions
 from thorax.importers.reader import Reader

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import result
+from benchmarks.harness import result
 from thorax import artifact
 from thorax.devices.engine import compile as compile_artifact
 from thorax.errors import ModelError, ThoraxError

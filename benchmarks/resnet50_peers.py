@@ -23,9 +23,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import make_artifact, peers, result
-from benchmarks.peers import BATCHES, Choice, Network
-from benchmarks.side_by_side import (
+from benchmarks.harness import result
+from benchmarks.harness.side_by_side import (
     Bound,
     Comparison,
     Settings,
@@ -36,7 +35,9 @@ from benchmarks.side_by_side import (
     read_options,
     require_alike,
 )
-from benchmarks.side_process import SideProcess, fastest
+from benchmarks.harness.side_process import SideProcess, fastest
+from benchmarks.subjects import make_artifact, peers
+from benchmarks.subjects.peers import BATCHES, Choice, Network
 from thorax import artifact
 from thorax.artifact import Precision
 from thorax.data.store import Store, open_store

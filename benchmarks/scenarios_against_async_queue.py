@@ -36,8 +36,8 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from benchmarks import make_artifact, result
-from benchmarks.side_by_side import (
+from benchmarks.harness import result
+from benchmarks.harness.side_by_side import (
     Comparison,
     Settings,
     Side,
@@ -46,6 +46,7 @@ from benchmarks.side_by_side import (
     add_options,
     read_options,
 )
+from benchmarks.subjects import make_artifact
 from thorax import artifact
 from thorax.artifact import Artifact, Precision
 from thorax.benchmark import loadgen

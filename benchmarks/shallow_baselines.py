@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tasks
+from benchmarks.harness.result import filled_folder, parse_args, table, write
 from benchmarks.nih_main_job import thorax
-from benchmarks.result import filled_folder, parse_args, table, write
+from benchmarks.subjects import tasks
 from thorax.cli import demonstration
 
 

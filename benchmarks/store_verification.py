@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.result import parse_args
-from benchmarks.side_by_side import (
+from benchmarks.harness.result import parse_args
+from benchmarks.harness.side_by_side import (
     Comparison,
     Settings,
     Side,

@@ -34,9 +34,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks import load
-from benchmarks.result import parse_args
-from benchmarks.side_by_side import (
+from benchmarks.harness import load
+from benchmarks.harness.result import parse_args
+from benchmarks.harness.side_by_side import (
     Comparison,
     Settings,
     Side,

@@ -26,9 +26,9 @@ from thorax.results.read import RESULTS, json_schema
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from benchmarks import documents  # noqa: E402
-from benchmarks.bindings import Register  # noqa: E402
-from benchmarks.evidence import Evidence  # noqa: E402
+from benchmarks.record import documents  # noqa: E402
+from benchmarks.record.bindings import Register  # noqa: E402
+from benchmarks.record.evidence import Evidence  # noqa: E402
 
 SOURCE = Path(thorax.__file__).parent
 KINDS = {kind.__name__: kind for kind in errors.ThoraxError.__subclasses__()}

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import agreement, arithmetic, bindings, documents, page
-from benchmarks.bindings import Entry, Register, figures, setting, untested
-from benchmarks.catalogue import CLAIMS, Kind
-from benchmarks.evidence import Evidence, EvidenceError, Processors, look_up
-from benchmarks.headlines import HEADLINES
-from benchmarks.objections import OBJECTIONS
+from benchmarks.record import agreement, arithmetic, bindings, documents, page
+from benchmarks.record.bindings import Entry, Register, figures, setting, untested
+from benchmarks.record.catalogue import CLAIMS, Kind
+from benchmarks.record.evidence import Evidence, EvidenceError, Processors, look_up
+from benchmarks.record.headlines import HEADLINES
+from benchmarks.record.objections import OBJECTIONS
 
 AVX2, BF16 = ["avx2"], ["avx2", "avx512f", "avx512_vnni", "avx512_bf16"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks import fpga_predictions
 from benchmarks import fpga_published as published
-from benchmarks.evidence import Evidence
+from benchmarks.record.evidence import Evidence
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "fpga.md").read_text("utf-8")

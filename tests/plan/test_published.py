@@ -12,7 +12,7 @@ from benchmarks.cluster_predictions import (
     predictions,
 )
 from benchmarks.left_out import MOVED, leave_one_out
-from benchmarks.tables import left_out as left_out_table
+from benchmarks.record.tables import left_out as left_out_table
 
 from thorax.config import check
 from thorax.errors import UsageError

@@ -9,7 +9,9 @@ import pytest
 
 FOLDER = Path(benchmarks.__file__).parent
 SCRIPTS = sorted(
-    path.stem for path in FOLDER.glob("*.py") if "\ndef main(" in path.read_text("utf-8")
+    ".".join(path.relative_to(FOLDER).with_suffix("").parts)
+    for path in FOLDER.rglob("*.py")
+    if "\ndef main(" in path.read_text("utf-8")
 )
 
 

@@ -1,7 +1,7 @@
 """How rates are chosen in the large-batch experiment: every tuned way by the same rule."""
 
 import pytest
-from benchmarks.large_batch_cells import (
+from benchmarks.large_batch.cells import (
     MOST_TRIES,
     SEEDS,
     STUDIES,

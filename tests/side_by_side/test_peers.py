@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from benchmarks.peers import Choice
+from benchmarks.harness.side_by_side import Settings
 from benchmarks.resnet50_peers import choices_of, comparisons
-from benchmarks.side_by_side import Settings
+from benchmarks.subjects.peers import Choice
 
 SETTINGS = Settings(
     2, "int8", 224, "a tensor", batch=1, batch_choice="fastest of a probe", more={"instances": 2}

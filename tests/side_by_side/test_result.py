@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from benchmarks import result
-from benchmarks.evidence import Evidence, ResultFile
+from benchmarks.harness import result
+from benchmarks.record.evidence import Evidence, ResultFile
 
 CPUINFO = """\
 processor\t: 0

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from benchmarks import all as whole
-from benchmarks.agreement import verdict
 from benchmarks.quick import HEADLINES, RUNS, Row, committed, compare, status
+from benchmarks.record.agreement import verdict
 
 HARDWARE = {"cpu": "one", "processors": 2, "instructions": ["avx2"], "governor": None}
 

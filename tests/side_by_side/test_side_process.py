@@ -4,8 +4,8 @@ import os
 from functools import partial
 
 import pytest
-from benchmarks.side_by_side import Settings, Turn
-from benchmarks.side_process import Ready, SideProcess, fastest
+from benchmarks.harness.side_by_side import Settings, Turn
+from benchmarks.harness.side_process import Ready, SideProcess, fastest
 
 SETTINGS = Settings(threads=1, precision="fp32", side=64, input="none", warm_up_s=0.5)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import load, result
-from benchmarks.load import Load, Reading
-from benchmarks.side_by_side import (
+from benchmarks.harness import load, result
+from benchmarks.harness.load import Load, Reading
+from benchmarks.harness.side_by_side import (
     Bound,
     Comparison,
     Options,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.evidence import Evidence
 from benchmarks.ranks_agree import furthest, weights
+from benchmarks.record.evidence import Evidence
 
 from thorax.errors import PeerError, UsageError
 from thorax.training import parallel

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.catalogue import Kind
+from benchmarks.record.catalogue import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,9 @@ class Headline:
     Attributes:
         claim: whose newest file says on what machine.
         title: what was measured.
-        texts: what to say; figures stand in braces as benchmarks/evidence.py names them. The first
-            text that the result files can fill is taken, and none where they cannot.
-            `{comparisons CLAIM WORD | WORD}` are the comparisons of a claim that have a word in
-            their names.
+        texts: what to say; figures stand in braces as evidence.py names them. The first text that the
+            result files can fill is taken, and none where they cannot. `{comparisons CLAIM WORD |
+            WORD}` are the comparisons of a claim that have a word in their names.
         kind: of the figures.
     """
 

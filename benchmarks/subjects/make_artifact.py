@@ -1,13 +1,15 @@
 """Make artifacts to time: longer training would change the weights and not the speed.
 
-Phantoms at 224 pixels, one short epoch, then fp32 and int8. `python -m benchmarks.make_artifact
-FOLDER` leaves FOLDER/resnet50-fp32, FOLDER/resnet50-int8 and the store they came from.
+    python -m benchmarks.subjects.make_artifact FOLDER
+
+Phantoms at 224 pixels, one short epoch, then fp32 and int8: it leaves FOLDER/resnet50-fp32,
+FOLDER/resnet50-int8 and the store they came from.
 """
 
 import argparse
 from pathlib import Path
 
-from benchmarks.result import make_folder
+from benchmarks.harness.result import make_folder
 from thorax.artifact import Precision
 from thorax.data import folder, store
 from thorax.images.preprocess import InputSpec

@@ -1,7 +1,7 @@
 """Every claim that Thorax makes in figures: what it means, who is compared, and what is shown of it.
 
 `docs/generate.py` writes docs/benchmarks.md and the figures of README.md from this list and the
-newest result files. A file that holds `comparisons`, as benchmarks/result.py writes them, needs no
+newest result files. A file that holds `comparisons`, as benchmarks/harness/result.py writes them, needs no
 rows here; a claim that has a file and no entry is shown with what its file says.
 """
 
@@ -38,7 +38,7 @@ class Section(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of a result file in a form of its own; paths as in benchmarks/evidence.py.
+    """One figure of a result file in a form of its own; paths as in evidence.py.
 
     Attributes:
         title: what it is, with its unit.

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.evidence import Evidence, ResultFile
-from benchmarks.side_by_side import less_is_better
+from benchmarks.harness.side_by_side import less_is_better
+from benchmarks.record.evidence import Evidence, ResultFile
 
 UNEXPLAINED: Final = "not explained"
 UNDECIDED: Final = "undecided: the intervals are too wide to tell"

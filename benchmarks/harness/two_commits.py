@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from benchmarks import result
-from benchmarks.side_by_side import (
+from benchmarks.harness import result
+from benchmarks.harness.side_by_side import (
     Comparison,
     Options,
     Settings,
@@ -48,7 +48,7 @@ class TwoCommits:
         )
         add_options(parser, turns=11, seconds=0)
         chosen = result.parse_args(parser)
-        trees = {"before": chosen.before.resolve(), "after": Path(__file__).resolve().parents[1]}
+        trees = {"before": chosen.before.resolve(), "after": Path(__file__).resolve().parents[2]}
         return cls(trees, read_options(chosen))
 
     def compare(

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from benchmarks.result import RESULTS
+from benchmarks.harness.result import RESULTS
 
 _STEP: Final = re.compile(r'"([^"]*)"|([^.\["]+)|\[([^\]]*)\]')
 _REDUCTIONS: Final[Mapping[str, Callable[[Sequence[float]], float]]] = MappingProxyType(

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from thorax.files.atomic import write_text
 
-RESULTS: Final = Path(__file__).parent / "results"
+RESULTS: Final = Path(__file__).parents[1] / "results"
 PACKAGES: Final = ("thorax", "openvino", "numpy", "opencv-python-headless", "kornia-rs")
 _INSTRUCTIONS: Final = (
     "fma", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16",
@@ -29,7 +29,7 @@ _INSTRUCTIONS: Final = (
 )  # fmt: skip
 _CODE: Final = ("--", ".", ":!benchmarks/results", ":!docs", ":!README.md")
 """Of a tree, all but what is written after a measurement."""
-_TREE: Final = Path(__file__).resolve().parents[1]
+_TREE: Final = Path(__file__).resolve().parents[2]
 _TIMES: Final = ("%H%M", "%H%M%S", "%H%M%S%f")
 """Of a file's name: the first that no earlier file has."""
 

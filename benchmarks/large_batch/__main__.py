@@ -3,7 +3,7 @@
     python -m benchmarks.large_batch --work FOLDER [--data KERMANY] [--study phantoms]
     python -m benchmarks.large_batch --work FOLDER --report
 
-Trains every run of `benchmarks.large_batch_cells` with equal epochs, judges it on the test split,
+Trains every run of `benchmarks.large_batch.cells` with equal epochs, judges it on the test split,
 measures its sharpness, and writes tables, plots and JSON with `--report`. Each finished run leaves
 one JSON file in the work folder, so an interrupted call goes on where it stopped, and the same call
 may be made by several processes at once: they share the work.
@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks import tasks
-from benchmarks.large_batch_cells import (
+from benchmarks.harness.result import filled_folder, parse_args, write
+from benchmarks.large_batch.cells import (
     SEEDS,
     STUDIES,
     Arm,
@@ -35,8 +35,8 @@ from benchmarks.large_batch_cells import (
     results,
     tuning,
 )
-from benchmarks.large_batch_report import report
-from benchmarks.result import filled_folder, parse_args, write
+from benchmarks.large_batch.report import report
+from benchmarks.subjects import tasks
 from thorax.data.loader import BatchOrder, batches
 from thorax.data.store import Store
 from thorax.errors import UsageError

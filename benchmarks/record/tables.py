@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from benchmarks.catalogue import BASELINES
+from benchmarks.record.catalogue import BASELINES
 
 Document = Mapping[str, Any]
 

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.large_batch_cells import SEEDS, SMALL, Arm, Cell, Study, results
-from benchmarks.large_batch_plots import against_batch, against_each_other
-from benchmarks.result import table
-from benchmarks.tables import difference
+from benchmarks.harness.result import table
+from benchmarks.large_batch.cells import SEEDS, SMALL, Arm, Cell, Study, results
+from benchmarks.large_batch.plots import against_batch, against_each_other
+from benchmarks.record.tables import difference
 from thorax.data.store import Store
 from thorax.metrics import bootstrap_auroc, bootstrap_difference
 
-_DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
+_DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 FIGURES: Final = _DOCS / "figures"
 RESAMPLES: Final = 400
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks import load, result
+from benchmarks.harness import load, result
 from thorax.benchmark.confidence import CONFIDENCE, FEWEST_TURNS, median_of_turns
 from thorax.metrics import Interval
 

@@ -1,9 +1,9 @@
 """Ways to run one trained network, each set as its own documentation asks on this processor.
 
-Each function is called in processes of its own (`benchmarks.side_process`) and returns how it is
-timed. The first tries which batch and number of instances side by side serve it best, and those of
-the turns are told by `choice`. Images are tensors that stay; what is normalised outside a graph is
-normalised before.
+Each function is called in processes of its own (`benchmarks.harness.side_process`) and returns how
+it is timed. The first tries which batch and number of instances side by side serve it best, and
+those of the turns are told by `choice`. Images are tensors that stay; what is normalised outside a
+graph is normalised before.
 """
 
 import json
@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
-from benchmarks import result
-from benchmarks.result import hardware
-from benchmarks.side_by_side import Turn
-from benchmarks.side_process import Measure, Ready, fastest, timed
+from benchmarks.harness import result
+from benchmarks.harness.result import hardware
+from benchmarks.harness.side_by_side import Turn
+from benchmarks.harness.side_process import Measure, Ready, fastest, timed
 from thorax import artifact
 from thorax.devices import timing
 from thorax.devices.engine import Engine, HostResources, Single

@@ -5,12 +5,19 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from benchmarks import agreement
-from benchmarks.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section
-from benchmarks.evidence import Evidence, EvidenceError, Processors, ResultFile, look_up, written
-from benchmarks.headlines import HEADLINES
-from benchmarks.objections import OBJECTIONS
-from benchmarks.side_by_side import less_is_better
+from benchmarks.harness.side_by_side import less_is_better
+from benchmarks.record import agreement
+from benchmarks.record.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section
+from benchmarks.record.evidence import (
+    Evidence,
+    EvidenceError,
+    Processors,
+    ResultFile,
+    look_up,
+    written,
+)
+from benchmarks.record.headlines import HEADLINES
+from benchmarks.record.objections import OBJECTIONS
 from thorax.benchmark.confidence import FEWEST_TURNS, median_of_turns
 
 NOT_YET: Final = "not measured yet"

@@ -3,10 +3,10 @@
 The register has a table for each document, and in it lists by kind:
 
     result         ["takes {} times as long", "fpga_emulation_cost: ratio | .2f"]
-                   words with a `{}` for each figure, then what each is (benchmarks/evidence.py)
+                   words with a `{}` for each figure, then what each is, in the form of evidence.py
     setting        ["within {} s", "thorax.power.redfish:ANSWER_S | .0f"]    a constant of the code
     derived        ["vectors of {} MB", "23.5e6 * 4 / 1e6 | .0f"]
-                   what each figure follows from (benchmarks/arithmetic.py)
+                   what each figure follows from, in the form of arithmetic.py
     holds          ["less than twice the time", "{partition: ratios | max} < 2"]
                    words without `{}`, then comparisons, each of which has to hold
     test           ["tests/training/test_lars.py::test_name", "words", ...]    has the numbers
@@ -33,10 +33,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import arithmetic
-from benchmarks.evidence import Evidence, EvidenceError, formatted
+from benchmarks.record import arithmetic
+from benchmarks.record.evidence import Evidence, EvidenceError, formatted
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[2]
 REGISTER: Final = ROOT / "docs" / "figures.toml"
 GENERATED_PAGES: Final = frozenset(
     {"docs/cli.md", "docs/results.md", "docs/errors.md", "docs/benchmarks.md"}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
 
-from benchmarks.side_by_side import Settings, Side, Turn
+from benchmarks.harness.side_by_side import Settings, Side, Turn
 
 Choice = TypeVar("Choice")
 

@@ -14,8 +14,8 @@ class Objection:
     Attributes:
         said: by a reader; earlier figures in quotation marks.
         stands: what stands now.
-        figures: figures of now, in braces as benchmarks/evidence.py names them: the first that the
-            result files can fill. Where there are some and no file has one, the page says that it is
+        figures: figures of now, in braces as evidence.py names them: the first that the result
+            files can fill. Where there are some and no file has one, the page says that it is
             not measured yet.
         held_by: tests that fail where it no longer stands, `FILE::NAME` within tests/.
     """

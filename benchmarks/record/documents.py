@@ -10,10 +10,10 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks import page, tables
-from benchmarks.bindings import ROOT, Register, documents
-from benchmarks.catalogue import Kind
-from benchmarks.evidence import Evidence, EvidenceError
+from benchmarks.record import page, tables
+from benchmarks.record.bindings import ROOT, Register, documents
+from benchmarks.record.catalogue import Kind
+from benchmarks.record.evidence import Evidence, EvidenceError
 
 Block = Callable[[Evidence], str]
 
@@ -152,7 +152,7 @@ def complaints(evidence: Evidence, register: Register) -> list[str]:
             if with_blocks(name, text, evidence) != text:
                 lines.append(f"{name}: a block is older than its result file: run docs/generate.py")
         except EvidenceError as error:
-            lines.append(f"{name}: {error}: mend benchmarks/tables.py")
+            lines.append(f"{name}: {error}: mend benchmarks/record/tables.py")
         lines += misplaced_blocks(name, text)
         lines += register.complaints(name, text)
     path = ROOT / BENCHMARKS

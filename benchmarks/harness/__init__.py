@@ -1,0 +1,1 @@
+"""How a claim is measured: sides by turns, their processes, the load beside them, the result."""

@@ -1,0 +1,1 @@
+"""What a large batch costs, and what brings it back: `python -m benchmarks.large_batch`."""

@@ -1,0 +1,1 @@
+"""What is measured: data sets, artifacts, folders of images, and peers as they ask to be run."""
