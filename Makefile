@@ -60,7 +60,7 @@ check: install
 WORK ?= build/bench
 
 bench: install
-	$(BIN)/python -m benchmarks.all --work $(WORK)
+	$(BIN)/python -m benchmarks.whole_set --work $(WORK)
 
 bench-quick: install
 	$(BIN)/python -m benchmarks.quick --work $(WORK)

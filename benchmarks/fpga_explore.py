@@ -22,8 +22,8 @@ from thorax.files.atomic import write_bytes
 FIGURES: Final = Path(__file__).resolve().parents[1] / "docs" / "figures"
 
 
-def explore(artifact: Path, store: Path, side: int | None) -> dict[str, Any]:
-    """Return the document of one network; its plot goes to the figures."""
+def explore(artifact: Path, store: Path, side: int | None, figures: Path) -> dict[str, Any]:
+    """Return the document of one network; its plot goes into a folder."""
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         words = ["fpga", "explore", artifact, "--data", store, "--out", out]
@@ -31,9 +31,8 @@ def explore(artifact: Path, store: Path, side: int | None) -> dict[str, Any]:
         command = [sys.executable, "-m", "thorax", *map(str, words)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         found: dict[str, Any] = json.loads((out / "explore.json").read_text("utf-8"))
-        FIGURES.mkdir(exist_ok=True)
         network = found["model"].partition("-")[0]
-        plot = FIGURES / f"fpga_explore_{network}_{found['modelled_side']}px.svg"
+        plot = figures / f"fpga_explore_{network}_{found['modelled_side']}px.svg"
         write_bytes(plot, (out / "explore.svg").read_bytes())
     return found
 
@@ -45,7 +44,10 @@ def main() -> None:
     parser.add_argument("artifacts", type=filled_folder, nargs="+")
     parser.add_argument("--side", type=int)
     given = parse_args(parser)
-    documents = [explore(artifact, given.store, given.side) for artifact in given.artifacts]
+    figures = given.rehearsal or FIGURES
+    documents = [
+        explore(artifact, given.store, given.side, figures) for artifact in given.artifacts
+    ]
     for document in documents:
         table(
             f"{document['model']}, AUROC computed, images/s/W modelled",

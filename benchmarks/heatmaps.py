@@ -14,27 +14,19 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.harness.command import thorax
 from benchmarks.harness.result import filled_folder, parse_args, table, write
-from benchmarks.nih_main_job import thorax
-from benchmarks.subjects import tasks
+from benchmarks.subjects import runs, tasks
 from thorax.cli import demonstration
 
 RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"
 MAPS: Final = ("cam", "fine", "relative")
 
 
-def trained(work: Path, task: str, store: Path, stride: int) -> Path:
-    """Return the run of an output stride, trained where it is absent."""
-    run = work / f"run-{task}-{stride}"
-    if not (run / "train.json").exists():
-        words = ("--set", f"network.output_stride={stride}")
-        thorax("train", RECIPE, "--data", store, "--out", run, *words)
-    return run
-
-
 def measured(work: Path, task: str, store: Path, stride: int) -> list[dict[str, Any]]:
     """Return pointing, AUROC and work of each kind of map of one network."""
-    run = trained(work, task, store, stride)
+    changes = {"network.output_stride": stride}
+    run = runs.trained(work / f"run-{task}-{stride}", RECIPE, store, changes)
     rows = []
     for maps in MAPS:
         out = work / f"model-{task}-{stride}-{maps}"

@@ -9,23 +9,13 @@ figures show that the way works, not how good it can be. A run in the folder is 
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.command import thorax
 from benchmarks.harness.result import filled_folder, parse_args, table, write
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes/nih14_resnet18_256.toml"
-
-
-def thorax(*words: object, allowed: tuple[int, ...] = (0,)) -> dict[str, Any]:
-    """Run one command and return its JSON document."""
-    command = [sys.executable, "-m", "thorax", *map(str, words), "--json"]
-    run = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if run.returncode not in allowed:
-        raise SystemExit(f"{' '.join(command)} ended with {run.returncode}")
-    return dict(json.loads(run.stdout))
 
 
 def classified(document: dict[str, Any]) -> dict[str, Any]:

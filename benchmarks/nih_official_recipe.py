@@ -11,8 +11,8 @@ finished run in the folder is not trained again.
 import argparse
 from pathlib import Path
 
+from benchmarks.harness.command import thorax
 from benchmarks.harness.result import filled_folder, parse_args, table, write
-from benchmarks.nih_main_job import thorax
 from benchmarks.subjects import tasks
 from thorax.training.card import newest, read_card, resolve
 

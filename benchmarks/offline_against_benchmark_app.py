@@ -29,7 +29,7 @@ from benchmarks.harness.side_by_side import (
 from benchmarks.subjects import make_artifact, peers
 from thorax import artifact
 from thorax.artifact import Artifact, Precision
-from thorax.devices.core import supports
+from thorax.devices.core import takes
 
 GOAL: Final = 0.97
 SIDE: Final = 224
@@ -93,7 +93,7 @@ def main() -> None:
     )
     comparisons = []
     for path, precision in zip(made, PRECISIONS, strict=True):
-        here = precision is not Precision.BF16 or supports("CPU", precision)
+        here = precision is not Precision.BF16 or takes(chosen.device, precision)
         if precision not in chosen.precisions or not here:
             continue
         both, comparison = sides(path, chosen.device, bench.options.seconds)

@@ -4,8 +4,7 @@
 
 Networks of Keras without trained weights, 224 x 224, on HETERO:FPGA,CPU with a bitstream of 2019
 that lacks what they have many of, so that they fall into a hundred subgraphs and more. Both take
-turns. The digest is of the merged split,
-for comparison with other versions.
+turns. The digest is of the merged split, for comparison with other versions.
 """
 
 import argparse
@@ -43,7 +42,7 @@ NETWORKS: Final = ("MobileNetV3Small", "MobileNetV3Large", "EfficientNetB0", "De
 
 def network(name: str, folder: Path) -> ov.Model:
     """Return the graph of a network of Keras, saved and read as anybody's."""
-    keras = importer._keras()
+    keras = importer.import_keras()
     more = {"include_preprocessing": False} if "MobileNetV3" in name else {}
     size = {"weights": None, "classes": 14, "input_shape": (SIDE, SIDE, 3)}
     path = folder / f"{name}.keras"

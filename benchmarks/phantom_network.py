@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from benchmarks.harness.command import thorax
 from benchmarks.harness.result import parse_args, table, write
-from benchmarks.nih_main_job import thorax
-from benchmarks.subjects import tasks
+from benchmarks.subjects import runs, tasks
 
 RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"
 SIDE: Final = 128
@@ -34,11 +34,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for all that is made")
     chosen = parse_args(parser)
     work: Path = chosen.work
-    store, run = tasks.phantoms(work, SIDE).path, work / "resnet18"
-    changes = [word for key, value in CHANGES.items() for word in ("--set", f"{key}={value}")]
-    if not (run / "train.json").exists():
-        resume = ["--resume"] if run.exists() else []
-        thorax("train", RECIPE, "--data", store, "--out", run, *changes, *resume)
+    store = tasks.phantoms(work, SIDE).path
+    run = runs.trained(work / "resnet18", RECIPE, store, CHANGES)
     made = work / "resnet18-fp32"
     if not made.exists():
         thorax("optimize", run, "--out", made, "--precision", "fp32", "--data", store)

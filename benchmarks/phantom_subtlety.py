@@ -18,8 +18,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.harness.result import parse_args, table, write
-from benchmarks.nih_main_job import thorax
+from benchmarks.harness.command import thorax
+from benchmarks.harness.result import figure_path, parse_args, table, write
 from thorax import artifact
 from thorax.cli import demonstration
 from thorax.devices.engine import Engine
@@ -138,7 +138,8 @@ def main() -> None:
         "models": easy["models"],
         "levels": rows,
     }
-    write_figure(lambda: figure(rows, easy["models"]), FIGURE, STYLE)
+    picture = figure_path(FIGURE, chosen.rehearsal)
+    write_figure(lambda: figure(rows, easy["models"]), picture, STYLE)
     print("written:", write("phantom_subtlety", document, rehearsal=chosen.rehearsal))
 
 

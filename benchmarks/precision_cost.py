@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.harness.command import thorax
 from benchmarks.harness.result import filled_folder, parse_args, table, write
-from benchmarks.nih_main_job import thorax
-from benchmarks.subjects import tasks
+from benchmarks.subjects import runs, tasks
 from thorax import artifact
 from thorax.artifact import Precision
 from thorax.devices.core import supports
@@ -45,20 +45,15 @@ Row = Mapping[str, Any]
 
 def trained(work: Path, task: str, network: str, store: Path) -> Path:
     """Return the run of a network, trained from scratch where it is absent."""
-    run = work / f"{task}-{network}"
-    if not (run / "train.json").exists():
-        changes = {
-            "network.topology": network,
-            "network.width": 1,
-            "network.output_stride": 32,
-            "training.epochs": EPOCHS[task][network],
-            "training.precision": "auto",
-            "schedule.peak": PEAK[network],
-        }
-        words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
-        resume = ["--resume"] if run.exists() else []
-        thorax("train", RECIPE, "--data", store, "--out", run, *words, *resume)
-    return run
+    changes = {
+        "network.topology": network,
+        "network.width": 1,
+        "network.output_stride": 32,
+        "training.epochs": EPOCHS[task][network],
+        "training.precision": "auto",
+        "schedule.peak": PEAK[network],
+    }
+    return runs.trained(work / f"{task}-{network}", RECIPE, store, changes)
 
 
 def optimized(run: Path, store: Path) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import safetensors.torch
 
+from benchmarks.harness.command import thorax
 from benchmarks.harness.result import hardware, parse_args, table
 from benchmarks.harness.side_by_side import (
     Comparison,
@@ -26,7 +27,6 @@ from benchmarks.harness.side_by_side import (
     add_options,
     read_options,
 )
-from benchmarks.nih_main_job import thorax
 from thorax import artifact
 from thorax.artifact import Artifact, Precision
 from thorax.devices import timing

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import all as whole
+from benchmarks import whole_set
 from benchmarks.harness import result
 from benchmarks.record.agreement import verdict
 from thorax.benchmark.confidence import FEWEST_TURNS
@@ -133,7 +133,7 @@ def main() -> None:
             if claim == CHOICES_OF and earlier is not None:
                 words += ["--choices-of", str(earlier)]
             progress = Path(folder) / "progress.json"
-            if not whole.run_all({claim: words}, progress, result.commit()):
+            if not whole_set.run_all({claim: words}, progress, result.commit()):
                 (written,) = Path(folder).glob(f"{claim}_*.json")
                 now[claim] = _read(written)
     rows = [

@@ -231,6 +231,8 @@ def main() -> None:
     if chosen.worker:
         _work([Copy(**copy) for copy in json.load(sys.stdin)], confined=not chosen.bare)
         return
+    if chosen.rehearsal is None and not chosen.bare:
+        result.require_committed()
     seeds = list(range(chosen.first, chosen.first + chosen.count))
     kinds = [kind for kind in KINDS if chosen.only.lower() in kind.name.lower()]
     documents, rows, lost = {}, [], []

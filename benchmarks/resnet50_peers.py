@@ -232,7 +232,6 @@ def comparisons(sides: Mapping[str, Settings]) -> list[Comparison]:
 
 def _comparison(first: str, second: str, sides: Mapping[str, Settings]) -> Comparison:
     (_, _, ours), (peer, _, theirs) = first.rpartition("_"), second.rpartition("_")
-    same_graph = peer in ("openvino_queue", "benchmark_app")
     run = [(sides[name].batch, sides[name].more.get("instances")) for name in (first, second)]
     differs = ["precision"] if ours != theirs else []
     if peer != "openvino_queue":
@@ -246,7 +245,8 @@ def _comparison(first: str, second: str, sides: Mapping[str, Settings]) -> Compa
         f"Images a second of ResNet-50 at {SIDE} px by the engine of Thorax in {ours}, over "
         f"those of {TITLES[peer]} in {theirs}, each at its best batch.",
         differs=tuple(differs),
-        bound=SAME if same_graph and run[0] == run[1] else None,
+        # benchmark_app asks from a loop in Python of its own: no bound holds what it leaves.
+        bound=SAME if peer == "openvino_queue" and run[0] == run[1] else None,
         goal=GOALS.get((first, second)),
     )
 

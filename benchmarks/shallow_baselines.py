@@ -1,4 +1,4 @@
-"""How easy two tasks are: what regressions on simple features reach, and how long that takes.
+"""How easy three tasks are: what regressions on simple features reach, and how long that takes.
 
     python -m benchmarks.shallow_baselines --work FOLDER --data KERMANY --nih CHEST_XRAY_14
 
@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.command import thorax
 from benchmarks.harness.result import filled_folder, parse_args, table, write
-from benchmarks.nih_main_job import thorax
 from benchmarks.subjects import tasks
 from thorax.cli import demonstration
 

@@ -34,7 +34,7 @@ from benchmarks.harness.side_by_side import (
     add_options,
     read_options,
 )
-from benchmarks.training_throughput import Shape, recipe
+from benchmarks.subjects.short_run import Shape, recipe
 from thorax.data.loader import Augmentation, BatchOrder, batches
 from thorax.data.samples import Images, Sample
 from thorax.data.store import Store, open_store

@@ -11,9 +11,10 @@ Nesterov momentum and the same batch:
    a PyTorch DataLoader of as many workers as processors: 2 or more.
 3. Two ranks of one thread under `torchrun` against one rank of two threads: 0.9 or more.
 
-`fit` augments (flip) and shuffles, the loops do not. What its first epoch, when memory is first
-touched, costs is left out of images/s on all sides; processor time is of the whole call, both
-epochs and what is set up for them. Precision is bf16 where the processor has it, else fp32.
+`fit` augments (flip) and shuffles; the loop that decodes shuffles, and the bare one does neither.
+What the first epoch of `fit` costs, when memory is first touched, is left out of images/s on all
+sides; processor time is of the whole call, both epochs and what is set up for them. Precision is
+bf16 where the processor has it, else fp32.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -45,6 +46,7 @@ from benchmarks.harness.side_by_side import (
     add_options,
     read_options,
 )
+from benchmarks.subjects.short_run import LEARNING_RATE, WIDTH, Shape, recipe
 from thorax.config import write_effective
 from thorax.data import folder
 from thorax.data.files import search
@@ -58,49 +60,9 @@ from thorax.training.fit import fit
 from thorax.training.networks import normalise
 from thorax.training.parallel import Ranks
 from thorax.training.prepare import prepare
-from thorax.training.recipe import Recipe
 
 PNG_SIDE: Final = 1024
-WIDTH: Final = 0.25
-LEARNING_RATE: Final = 0.05
 GOALS: Final = {"bare_loop": 0.97, "decoding_loop": 2.0, "two_ranks": 0.9}
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How large everything is.
-
-    Attributes:
-        side: pixels of a training image.
-        batch: images an update.
-        images: of the training split, an epoch.
-        threads: that compute.
-    """
-
-    side: int
-    batch: int
-    images: int
-    threads: int
-
-
-def recipe(shape: Shape, **training: int) -> Recipe:
-    """Return two epochs of SGD, of which the second is timed."""
-    document = {
-        "network": {"topology": "resnet18", "width": WIDTH},
-        "training": {
-            "epochs": 2,
-            "batch": shape.batch,
-            "precision": "auto",
-            "keep": "last",
-            "threads": shape.threads,
-            "workers": 1,
-            **training,
-        },
-        "optimizer": {"kind": "sgd"},
-        "schedule": {"kind": "cosine", "peak": LEARNING_RATE},
-        "augmentation": {"flip": 0.5},
-    }
-    return Recipe.model_validate_json(json.dumps(document))
 
 
 def trained(shape: Shape, store: Store, work: Path) -> float:

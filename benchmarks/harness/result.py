@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +30,8 @@ _INSTRUCTIONS: Final = (
 )  # fmt: skip
 _CODE: Final = ("--", ".", ":!benchmarks/results", ":!docs", ":!README.md")
 """Of a tree, all but what is written after a measurement."""
+_SUFFIXES: Final = (".py", ".c", ".toml")
+"""Of what decides a figure where it lies in the tree: code, recipes, architectures, plans."""
 _TREE: Final = Path(__file__).resolve().parents[2]
 _TIMES: Final = ("%H%M", "%H%M%S", "%H%M%S%f")
 """Of a file's name: the first that no earlier file has."""
@@ -99,17 +102,21 @@ def _caches(folder: Path) -> dict[str, int] | None:
 
 
 def changes(tree: Path = _TREE) -> list[str]:
-    """Return the files of code that are not as committed, unknown ones of Python among them.
+    """Return the files of code that are not as committed, unknown ones among them.
 
     Results and documents are none: they are written after a measurement.
     """
     changed = _git(tree, "diff", "--name-only", "HEAD", *_CODE).splitlines()
     unknown = _git(tree, "ls-files", "--others", "--exclude-standard", *_CODE).splitlines()
-    return changed + [name for name in unknown if name.endswith(".py")]
+    return changed + [name for name in unknown if name.endswith(_SUFFIXES)]
 
 
+@cache
 def commit(tree: Path = _TREE) -> str:
-    """Return what git calls a checkout; "-dirty" where its code is not as committed."""
+    """Return what git calls a checkout; "-dirty" where its code is not as committed.
+
+    It is what it was when first asked: a process goes on with the code that it began with.
+    """
     described = _git(tree, "describe", "--always", "--abbrev=12")
     return f"{described}-dirty" if changes(tree) else described
 
@@ -121,6 +128,7 @@ def require_committed() -> None:
         SystemExit: it is not.
     """
     changed = changes()
+    commit()
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise SystemExit(
@@ -158,6 +166,11 @@ def make_folder(parser: argparse.ArgumentParser, folder: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"the folder {folder} cannot be made: {error.strerror}")
+
+
+def figure_path(path: Path, rehearsal: Path | None) -> Path:
+    """Return where a figure of the documents is written; one of a rehearsal is in its folder."""
+    return path if rehearsal is None else rehearsal / path.name
 
 
 def filled_folder(text: str) -> Path:

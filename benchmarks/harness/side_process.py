@@ -20,6 +20,8 @@ from benchmarks.harness.side_by_side import Settings, Side, Turn
 
 Choice = TypeVar("Choice")
 
+PATIENCE_S: Final = 900.0
+"""Until a side that does not answer is given up; a compiler may take minutes."""
 PROBE_CALLS: Final = 10
 PROBE_TURNS: Final = 2
 """Of each choice, and calls that each of them has at least."""
@@ -133,10 +135,13 @@ class SideProcess:
                     os.environ[key] = value
         theirs.close()
         try:
+            if not own.poll(PATIENCE_S):
+                process.kill()
+                raise SystemExit(f"{self._call} did not answer within {PATIENCE_S:g} s")
             answer, error = own.recv()
         except EOFError:
             process.join()
-            raise SystemExit(f"the process of a side ended: {process.exitcode}") from None
+            raise SystemExit(f"the process of {self._call} ended: {process.exitcode}") from None
         finally:
             own.close()
             process.join(20)
@@ -144,8 +149,14 @@ class SideProcess:
                 process.kill()
                 process.join()
         if error is not None:
-            raise SystemExit(f"the process of a side failed:\n{error}")
+            raise SystemExit(f"the process of {self._call} failed:\n{error}")
         return answer
+
+    @property
+    def _call(self) -> str:
+        """Return what the process was asked to make, for people."""
+        arguments = ", ".join(repr(argument) for argument in self._arguments)
+        return f"{self._make.__name__}({arguments})"
 
 
 def _serve(

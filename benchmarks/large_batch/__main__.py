@@ -12,7 +12,6 @@ may be made by several processes at once: they share the work.
 import argparse
 import fcntl
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.harness.result import filled_folder, parse_args, write
+from benchmarks.harness.result import commit, filled_folder, parse_args, write
 from benchmarks.large_batch.cells import (
     SEEDS,
     STUDIES,
@@ -35,15 +34,15 @@ from benchmarks.large_batch.cells import (
     results,
     tuning,
 )
-from benchmarks.large_batch.report import report
+from benchmarks.large_batch.report import FIGURES, draw, report
 from benchmarks.subjects import tasks
 from thorax.data.loader import BatchOrder, batches
 from thorax.data.store import Store
 from thorax.errors import UsageError
 from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
+from thorax.landscape import surface
 from thorax.landscape.sharpness import SharpnessSettings, measure
-from thorax.landscape.surface import draw
 from thorax.metrics import auroc
 from thorax.training import checkpoint
 from thorax.training.fit import fit
@@ -118,8 +117,6 @@ def work_off(
     work: Path, study: Study, store: Store, names: Sequence[str], sizes: Sequence[int]
 ) -> None:
     """Make every run of some arms and batches that is missing, together with other processes."""
-    # ImportOptions once: the files may be another version's by the time a run ends.
-    commit = _commit()
     while True:
         cells, more = runnable(work, study, names, sizes)
         if not cells and not more:
@@ -127,13 +124,13 @@ def work_off(
         for cell in cells:
             with _claimed(record_path(work, cell)) as mine:
                 if mine and not record_path(work, cell).exists():
-                    run(work, study, store, cell, commit)
+                    run(work, study, store, cell)
                     break
         else:
             time.sleep(WAIT_S)
 
 
-def run(work: Path, study: Study, store: Store, cell: Cell, commit: str) -> None:
+def run(work: Path, study: Study, store: Store, cell: Cell) -> None:
     """Train, judge on the test split, and leave the record; one that diverges says so."""
     out = work / cell.study / cell.name
     how = recipe(study, cell)
@@ -145,7 +142,7 @@ def run(work: Path, study: Study, store: Store, cell: Cell, commit: str) -> None
         "seed": cell.seed,
         "rate": cell.rate,
         "recipe": how.model_dump(mode="json"),
-        "commit": commit,
+        "commit": commit(),
     }
     try:
         done = fit(how, store, out, resume=(out / "recipe.toml").is_file())
@@ -189,7 +186,7 @@ def run(work: Path, study: Study, store: Store, cell: Cell, commit: str) -> None
 
 def measure_sharpness(work: Path, study: Study, store: Store) -> None:
     """Measure every finished run that is not measured yet, together with other processes."""
-    subset = draw(store, "train", SHARPNESS.images, seed=SHARPNESS.seed)
+    subset = surface.draw(store, "train", SHARPNESS.images, seed=SHARPNESS.seed)
     for path in sorted((work / study.name).glob("*.json")):
         target = path.with_suffix(".sharpness.json")
         record = json.loads(path.read_text("utf-8"))
@@ -233,17 +230,6 @@ def _claimed(record: Path) -> Iterator[bool]:
             yield True
 
 
-def _commit() -> str:
-    answer = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],
-        cwd=Path(__file__).parent,
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    return answer.stdout.strip()
-
-
 def main() -> None:
     """Make the runs that are missing, or report those that are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -278,6 +264,7 @@ def main() -> None:
             work_off(options.work, study, store, names, options.batch or study.batches)
             measure_sharpness(options.work, study, store)
     for name, document in found.items():
+        draw(document, options.rehearsal or FIGURES)
         print("written:", write(f"large_batch_{name}", document, rehearsal=options.rehearsal))
 
 

@@ -15,8 +15,7 @@ from benchmarks.record.tables import difference
 from thorax.data.store import Store
 from thorax.metrics import bootstrap_auroc, bootstrap_difference
 
-_DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
-FIGURES: Final = _DOCS / "figures"
+FIGURES: Final = Path(__file__).resolve().parents[2] / "docs/figures"
 RESAMPLES: Final = 400
 
 _SHARPNESS: Final = {
@@ -36,7 +35,7 @@ def report(
     rates: Mapping[str, float | None],
     tried: Mapping[str, Mapping[float, float]],
 ) -> dict[str, Any]:
-    """Print the table of a study, draw its plots, and return its document.
+    """Print the table of a study and return its document.
 
     Runs that are not made yet are left out, and a diverged one counts as diverged.
 
@@ -67,7 +66,6 @@ def report(
             own = _difference(work, store, row, runs, small, column)
             row |= {f"harder_{key}": value for key, value in own.items()}
     _print(study, rows)
-    _draw(study, rows, runs)
     return {
         "study": study.name,
         "harder": study.harder,
@@ -209,23 +207,29 @@ def _print(study: Study, rows: Sequence[Record]) -> None:
     )
 
 
-def _draw(study: Study, rows: Sequence[Record], runs: Sequence[Record]) -> None:
+def draw(document: Record, folder: Path) -> None:
+    """Draw the plots of the document of a study into a folder."""
+    rows, name = document["summary"], f"large_batch_{document['study']}"
     against_batch(
-        FIGURES / f"large_batch_{study.name}_auroc.svg",
+        folder / f"{name}_auroc.svg",
         rows,
         [("test", "Mean AUROC, test split", False)],
     )
     if not any(row["keskar"] for row in rows):
         return
     against_batch(
-        FIGURES / f"large_batch_{study.name}_sharpness.svg",
+        folder / f"{name}_sharpness.svg",
         rows,
         [(key, label, True) for key, label in _SHARPNESS.items()],
     )
     titles = {row["arm"]: row["title"] for row in rows}
     against_each_other(
-        FIGURES / f"large_batch_{study.name}_sharpness_auroc.svg",
-        [{**run, "title": titles[run["arm"]]} for run in runs if run["diverged"] is None],
+        folder / f"{name}_sharpness_auroc.svg",
+        [
+            {**run, "title": titles[run["arm"]]}
+            for run in document["runs"]
+            if run["diverged"] is None
+        ],
         ("adaptive", _SHARPNESS["adaptive"]),
         ("test_mean_auroc", "Mean AUROC, test split"),
     )

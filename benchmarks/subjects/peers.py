@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,12 +77,15 @@ def _ready(
 ) -> Ready:
     """Return what was chosen, or else the fastest; `first` are the probabilities of an image."""
     choice = chosen or fastest(made, lambda choice: choice.batch)
+    if choice not in made:
+        others = ", ".join(f"{known.instances} of batch {known.batch}" for known in made)
+        raise ValueError(f"asked for {choice.instances} of batch {choice.batch}, made {others}")
     answers = [round(float(value), 6) for value in np.ravel(first)]
     told = {**more, "instances": choice.instances, "first_answer": answers}
     return Ready(made[choice], choice.batch, choice, told)
 
 
-def side_by_side(answers: Sequence[Callable[[], object]], images: int) -> Measure:
+def on_threads(answers: Sequence[Callable[[], object]], images: int) -> Measure:
     """Return what calls several functions again and again, each on a thread of its own."""
     pool = ThreadPoolExecutor(len(answers))
 
@@ -204,26 +208,50 @@ def pytorch(
 
     def answer(batch: int, threads: int) -> Callable[[], object]:
         given = images[:batch].contiguous(memory_format=memory)
-
-        def call() -> object:
-            if torch.get_num_threads() != threads:
-                torch.set_num_threads(threads)
-            with torch.no_grad() if compiled else torch.inference_mode():
-                return run(given)
-
-        return call
+        return _pytorch_call(run, given, threads, frozen=compiled)
 
     made: dict[Choice, Measure] = {}
     for batch in _batches(choice):
-        made[Choice(batch, 1)] = timed(answer(batch, network.threads), batch)
-        if not compiled:
-            calls = [answer(batch, 1) for _ in range(network.threads)]
-            made[Choice(batch, network.threads)] = side_by_side(calls, batch)
+        made |= _pytorch_instances(partial(answer, batch), batch, network.threads, choice)
     with _onednn_names() as kernels:
         first = answer(_batches(choice)[0], network.threads)()
     assert isinstance(first, torch.Tensor)
     probability = torch.sigmoid(first[0].float()).numpy()
     return _ready(made, choice, probability, torch=torch.__version__, kernels=kernels)
+
+
+def _pytorch_call(
+    run: Any,  # noqa: ANN401
+    given: "torch.Tensor",
+    threads: int,
+    *,
+    frozen: bool,
+) -> Callable[[], object]:
+    """Return what asks a network on so many threads; frozen weights are none of inference mode."""
+    import torch
+
+    def call() -> object:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        with torch.no_grad() if frozen else torch.inference_mode():
+            return run(given)
+
+    return call
+
+
+def _pytorch_instances(
+    answer: Callable[[int], Callable[[], object]], batch: int, threads: int, choice: Choice | None
+) -> dict[Choice, Measure]:
+    """Return one call on all threads and one a thread, or that which was chosen."""
+    made: dict[Choice, Measure] = {}
+    if choice is None or choice.instances == 1:
+        made[Choice(batch, 1)] = timed(answer(threads), batch)
+    if choice is None or choice.instances > 1:
+        calls = [answer(1) for _ in range(threads)]
+        # What is compiled is compiled for a number of threads, at the first call on as many.
+        calls[0]()
+        made[Choice(batch, threads)] = on_threads(calls, batch)
+    return made
 
 
 def pytorch_int8(network: Network, calibration: Path, *, choice: Choice | None = None) -> Ready:
@@ -261,13 +289,12 @@ def pytorch_int8(network: Network, calibration: Path, *, choice: Choice | None =
                 prepared(rows[start : start + batch])
             run: Any = torch.compile(convert_pt2e(prepared), dynamic=False)
 
-            def call(run: Any = run, batch: int = batch) -> object:  # noqa: ANN401
-                with torch.no_grad():
-                    return run(given[:batch])
+            def answer(threads: int, run: Any = run, batch: int = batch) -> Callable[[], object]:  # noqa: ANN401
+                return _pytorch_call(run, given[:batch], threads, frozen=True)
 
-            made[Choice(batch, 1)] = timed(call, batch)
+            made |= _pytorch_instances(answer, batch, network.threads, choice)
             with _onednn_names() as kernels:
-                first = call()
+                first = answer(network.threads)()
     assert isinstance(first, torch.Tensor)
     probability = torch.sigmoid(first[0].float()).numpy()
     return _ready(made, choice, probability, torch=torch.__version__, kernels=kernels)
@@ -343,7 +370,7 @@ def onnxruntime(network: Network, model: Path, *, choice: Choice | None = None) 
             made[Choice(batch, 1)] = timed(answer(batch, network.threads), batch)
         if choice is None or choice.instances > 1:
             calls = [answer(batch, 1) for _ in range(network.threads)]
-            made[Choice(batch, network.threads)] = side_by_side(calls, batch)
+            made[Choice(batch, network.threads)] = on_threads(calls, batch)
     first: Any = answer(_batches(choice)[0], network.threads)()
     logits = first.copy_outputs_to_cpu()[0][0]
     told = "MLAS does not tell which it chose"

@@ -9,7 +9,7 @@ import io
 from pathlib import Path
 from typing import Final
 
-from benchmarks.nih_main_job import thorax
+from benchmarks.harness.command import thorax
 from thorax.cli import demonstration
 from thorax.data import folder, nih
 from thorax.data.samples import Sample

@@ -26,7 +26,7 @@ _CHUNK: Final = 64
 _COVERAGE: Final = 0.95
 """Of the intervals, 0-1."""
 
-_NORMAL: Final = 1.959964
+_NORMAL: Final = NormalDist().inv_cdf((1 + _COVERAGE) / 2)
 """Standard deviations within which a normal value lies with probability `_COVERAGE`."""
 
 _FEWEST: Final = 20
@@ -179,12 +179,9 @@ def simultaneous(interval: Interval, count: int, *, error: float = 0.0) -> Inter
         >>> round(interval.low, 3), round(interval.high, 3)
         (0.546, 0.854)
     """
-    usual, wide = (
-        NormalDist().inv_cdf((1 + _COVERAGE) / 2),
-        NormalDist().inv_cdf(1 - (1 - _COVERAGE) / 2 / count),
-    )
+    wide = NormalDist().inv_cdf(1 - (1 - _COVERAGE) / 2 / count)
     below, above = (
-        max(distance * wide / usual, error * wide)
+        max(distance * wide / _NORMAL, error * wide)
         for distance in (interval.value - interval.low, interval.high - interval.value)
     )
     return Interval(interval.value, interval.value - below, interval.value + above)

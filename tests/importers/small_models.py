@@ -190,7 +190,7 @@ def tflite(folder: Path) -> Path:
 
 def _keras(path: Path) -> Path:
     # Chooses the backend before Keras is imported.
-    from thorax.importers.keras import _keras as opened
+    from thorax.importers.keras import import_keras as opened
 
     keras = opened()
     layers = keras.layers

@@ -31,7 +31,7 @@ from thorax.importers.options import Imported, ImportOptions, compile_here
 @pytest.fixture(scope="session")
 def keras() -> ModuleType:
     """Keras on PyTorch; importing it takes seconds."""
-    return importer._keras()
+    return importer.import_keras()
 
 
 def lively(keras: ModuleType, network: Any) -> Any:  # noqa: ANN401
@@ -291,7 +291,7 @@ def test_another_backend_is_refused(tmp_path: Path) -> None:
         "fake = types.ModuleType('keras')\n"
         "fake.backend = types.SimpleNamespace(backend=lambda: 'jax')\n"
         "sys.modules['keras'] = fake\n"
-        "try: keras._keras()\n"
+        "try: keras.import_keras()\n"
         "except Exception as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -407,7 +407,7 @@ def test_what_could_run_code_is_refused_before_keras_sees_it(
 ) -> None:
     edit, reason = ATTACKS[attack]
     path = changed(whole, tmp_path / "net.keras", edit)
-    monkeypatch.setattr(importer, "_keras", lambda: pytest.fail("Keras was asked"))
+    monkeypatch.setattr(importer, "import_keras", lambda: pytest.fail("Keras was asked"))
     error = refused(path)
     assert error.code == "model-unsafe"
     assert reason in error.message

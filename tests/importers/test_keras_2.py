@@ -30,7 +30,7 @@ POLICY = {
 
 @pytest.fixture(scope="module")
 def keras() -> ModuleType:
-    return importer._keras()
+    return importer.import_keras()
 
 
 def base(keras: ModuleType, *, sequential: bool = False, name: str = "base") -> Any:  # noqa: ANN401

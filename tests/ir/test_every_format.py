@@ -69,7 +69,7 @@ def as_exported(folder: Path) -> Written:
 
 
 def as_keras(folder: Path) -> Written:
-    keras = keras_importer._keras()
+    keras = keras_importer.import_keras()
     layers = keras.layers
     image = keras.Input((16, 16, 3), name="image")
     value = layers.Rescaling(2.0, offset=-1.0, name="rescale")(image)

@@ -18,8 +18,8 @@ SETTINGS = Settings(
     ("peer", "theirs", "bounded"),
     [
         ("openvino_queue_int8", SETTINGS, True),
-        ("benchmark_app_int8", SETTINGS, True),
-        ("benchmark_app_int8", replace(SETTINGS, batch=8), False),
+        ("benchmark_app_int8", SETTINGS, False),
+        ("openvino_queue_int8", replace(SETTINGS, batch=8), False),
         ("openvino_queue_int8", replace(SETTINGS, more={"instances": 1}), False),
         ("onnxruntime_int8", SETTINGS, False),
     ],

@@ -98,9 +98,12 @@ def test_code_that_is_not_committed_is_told_and_results_and_documents_are_none(
     assert result.changes(tmp_path) == []
     assert not result.commit(tmp_path).endswith("-dirty")
     (tmp_path / "b.py").write_text("1\n", "utf-8")
-    assert result.changes(tmp_path) == ["b.py"]
+    (tmp_path / "c.toml").write_text("1\n", "utf-8")
+    assert result.changes(tmp_path) == ["b.py", "c.toml"]
     (tmp_path / "a.py").write_text("2\n", "utf-8")
-    assert result.changes(tmp_path) == ["a.py", "b.py"]
+    assert result.changes(tmp_path) == ["a.py", "b.py", "c.toml"]
+    assert not result.commit(tmp_path).endswith("-dirty"), "a process keeps what it began with"
+    result.commit.cache_clear()
     assert result.commit(tmp_path).endswith("-dirty")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import all as whole
+from benchmarks import whole_set
 from benchmarks.quick import HEADLINES, RUNS, Row, committed, compare, status
 from benchmarks.record.agreement import verdict
 
@@ -30,25 +30,25 @@ class Runs:
 def test_a_set_goes_on_where_it_stopped(tmp_path: Path) -> None:
     claims: dict[str, Sequence[str]] = {"one": (), "two": (), "three": ()}
     progress, runs = tmp_path / "all.json", Runs("benchmarks.two")
-    assert whole.run_all(claims, progress, "a", run=runs) == ["two"]
+    assert whole_set.run_all(claims, progress, "a", run=runs) == ["two"]
     assert runs.modules == ["benchmarks.one", "benchmarks.two", "benchmarks.three"]
     later = Runs()
-    assert whole.run_all(claims, progress, "a", run=later) == []
+    assert whole_set.run_all(claims, progress, "a", run=later) == []
     assert later.modules == ["benchmarks.two"]
     again = Runs()
-    assert whole.run_all(claims, progress, "a", again=True, run=again) == []
-    assert whole.run_all(claims, progress, "b", run=again) == []
+    assert whole_set.run_all(claims, progress, "a", again=True, run=again) == []
+    assert whole_set.run_all(claims, progress, "b", run=again) == []
     assert len(again.modules) == 6
 
 
 def test_a_command_tells_what_it_wrote_and_that_it_failed() -> None:
     say = "print('turn 1'); print('written: one_2026.json, not for the record')"
     python = [sys.executable, "-c"]
-    assert whole.run([*python, say]) == "one_2026.json"
-    assert whole.run([*python, f"{say}; raise SystemExit(1)"]) is None
+    assert whole_set.run([*python, say]) == "one_2026.json"
+    assert whole_set.run([*python, f"{say}; raise SystemExit(1)"]) is None
 
 
-@pytest.mark.parametrize("claim", [*whole.CLAIMS, *RUNS])
+@pytest.mark.parametrize("claim", [*whole_set.CLAIMS, *RUNS])
 def test_every_claim_of_a_set_is_a_module_that_runs(claim: str) -> None:
     assert callable(import_module(f"benchmarks.{claim}").main)
 

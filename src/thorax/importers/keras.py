@@ -74,7 +74,7 @@ def read(path: Path, options: ImportOptions) -> Imported:
         return _read_legacy(file, options, reason)
     if file.is_keras_2 and find_spec("torch") is None and find_spec("tf_keras") is not None:
         return _read_legacy(file, options, "asks for PyTorch")
-    keras = _keras()
+    keras = import_keras()
     try:
         network = _load(keras, rewritten)
     except ModelError as error:
@@ -157,7 +157,12 @@ def _square(shape: tuple[int | None, ...], side: int, layout: Layout) -> tuple[i
     )
 
 
-def _keras() -> ModuleType:
+def import_keras() -> ModuleType:
+    """Return Keras, imported as files are read: on PyTorch, without a person's settings.
+
+    Raises:
+        UsageError: `keras-backend` when it is already imported with another backend.
+    """
     if "keras" not in sys.modules:
         # Keras reads these once, when it is imported: a person's keras.json would change what a
         # file means, and a place where no folder can be keeps Keras from writing one.

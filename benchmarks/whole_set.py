@@ -1,12 +1,12 @@
 """Every claim about speed that one checkout tells, one after another, each into its result file.
 
-    python -m benchmarks.all --work FOLDER [--only CLAIM ...] [--again] [--rehearsal FOLDER]
+    python -m benchmarks.whole_set --work FOLDER [--only CLAIM ...] [--again] [--rehearsal FOLDER]
 
 Those that compare with an earlier commit (`child_cost`, `command_cost`) are run by themselves, and
 so is what is not timed (memory, AUROC, reliability). It asks for a quiet machine and committed
-code. A claim that was written at this commit is not measured
-again, so that a set that was interrupted, or of which others' load failed a part, is run on by the
-same command. What failed is told at the end, and the exit status is 1.
+code. A claim that was written at this commit is not measured again, so that a set that was
+interrupted, or of which others' load failed a part, is run on by the same command. What failed is
+told at the end, and the exit status is 1.
 """
 
 import argparse
