@@ -207,7 +207,7 @@ def main() -> None:
             "goal": GOAL,
             "written_down": WRITTEN_DOWN.name,
             "predictions": [asdict(one) for one in found],
-            "comparisons": [asdict(one) for one in compared],
+            "compared": [asdict(one) for one in compared],
             "within_goal": sum(abs(one.error) <= GOAL for one in compared),
             "largest_error": max(abs(one.error) for one in compared),
         },

@@ -939,8 +939,8 @@ CLAIMS: Final[Sequence[Claim]] = (
         "benchmarks.fpga_predictions",
         (
             Row("written down before figures were looked up", "predictions[*] | count | d"),
-            Row("of these compared", "comparisons[*written_down=True] | count | d"),
-            Row("figures found, and computed then", "comparisons[*] | count | d"),
+            Row("of these compared", "compared[*written_down=True] | count | d"),
+            Row("figures found, and computed then", "compared[*] | count | d"),
             Row("of these within the goal", "within_goal | d"),
             Row("largest error, either way, %", "largest_error | * 100 | .0f"),
         ),

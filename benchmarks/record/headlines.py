@@ -230,8 +230,8 @@ HEADLINES: Final[Sequence[Headline]] = (
             "{fpga_published: nothing_came.rows | d}, of those that had a part in it "
             "{fpga_published: had_part.within_goal | d} of {fpga_published: had_part.rows | d}; "
             "computed after the figure was found, by a model that was frozen before, "
-            "{fpga_predictions: within_goal | d} of {fpga_predictions: comparisons[*] | count | d}; "
-            "{fpga_predictions: comparisons[*written_down=True] | count | d} of the "
+            "{fpga_predictions: within_goal | d} of {fpga_predictions: compared[*] | count | d}; "
+            "{fpga_predictions: compared[*written_down=True] | count | d} of the "
             "{fpga_predictions: predictions[*] | count | d} that were written down could be compared",
         ),
         Kind.MODELLED,

@@ -117,7 +117,7 @@ OBJECTIONS: Final[Sequence[Objection]] = (
         "What was compared after the model was frozen was none of what had been written down, and yet called a prediction",
         "It was [computed after the figure was found](fpga.md#found-after-the-model-was-frozen), by a model that was frozen before, and is called so. Within 15 %:",
         (
-            "{fpga_predictions: within_goal | d} of {fpga_predictions: comparisons[*] | count | d}; of {fpga_predictions: predictions[*] | count | d} that were written down {fpga_predictions: comparisons[*written_down=True] | count | d} could be compared",
+            "{fpga_predictions: within_goal | d} of {fpga_predictions: compared[*] | count | d}; of {fpga_predictions: predictions[*] | count | d} that were written down {fpga_predictions: compared[*written_down=True] | count | d} could be compared",
         ),
         held_by=(
             "fpga/test_published.py::test_what_was_compared_is_told_with_its_miss_and_called_no_prediction",

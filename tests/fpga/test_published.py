@@ -101,7 +101,7 @@ def test_a_model_that_says_otherwise_than_was_written_down_leaves_no_result(
 def test_what_was_compared_is_told_with_its_miss_and_called_no_prediction() -> None:
     kept = Evidence().newest("fpga_predictions").document
     (found,) = fpga_predictions.comparisons()
-    (row,) = kept["comparisons"]
+    (row,) = kept["compared"]
     assert row == asdict(found)
     # Nor is it one of those that were written down before it was looked up.
     clocks_hz = {
