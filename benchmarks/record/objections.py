@@ -141,8 +141,9 @@ OBJECTIONS: Final[Sequence[Objection]] = (
     ),
     Objection(
         "`-pc lines` added modelled and measured times",
-        "Each kind has a total of its own, and there is no sum of both.",
+        "Each kind of counter has a total of its own. What cards and other devices make together stands in a table of its own, whose heading says that it is a sum.",
         held_by=(
+            "report/test_modelled.py::test_what_adds_a_measured_time_stands_in_a_table_that_says_so",
             "report/test_counters.py::test_lines_have_the_shape_of_2018_and_no_total_of_what_is_modelled_and_measured",
         ),
     ),
