@@ -39,20 +39,16 @@ def analyze(
     power_w = power.power_w
     taken = area(architecture)
     budget = architecture.budget or DEVICES[architecture.family]
+    source, assumed = _origin(architecture, bitstream)
     return OverlayEstimate(
         simulated=True,
         origin="modelled",
-        source=SOURCE
-        if bitstream is None
-        else f"{SOURCE}; of bitstream {bitstream.name}, taken to hold {architecture.name}",
+        source=source,
         model=name,
         bitstream=None if bitstream is None else bitstream.name,
         architecture=architecture.model_dump(mode="json", exclude={"assumed", "calibrated"}),
         architecture_string=format_architecture(architecture),
-        assumed=(
-            *([] if bitstream is None else [f"architecture of bitstream {bitstream.name}"]),
-            *architecture.assumptions,
-        ),
+        assumed=assumed,
         calibrated=architecture.calibrated,
         batch=batch,
         images_per_s=speed.images_per_s if speed.cycles else None,
@@ -77,6 +73,16 @@ def analyze(
             if bound is not Bound.NONE and speed.cycles
         },
         layers=tuple(_layer(row, architecture.clock_hz) for row in speed.layers),
+    )
+
+
+def _origin(architecture: Architecture, bitstream: Bitstream | None) -> tuple[str, tuple[str, ...]]:
+    """Return the source of the figures and what is assumed, with the bitstream if one is meant."""
+    if bitstream is None:
+        return SOURCE, architecture.assumptions
+    return (
+        f"{SOURCE}; of bitstream {bitstream.name}, taken to hold {architecture.name}",
+        (f"architecture of bitstream {bitstream.name}", *architecture.assumptions),
     )
 
 
