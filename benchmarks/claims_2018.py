@@ -78,7 +78,7 @@ def claims() -> tuple[Claim, ...]:
 
 def document() -> dict[str, Any]:
     """Return all claims as JSON."""
-    return {"modelled": True, "claims": [asdict(one) for one in claims()]}
+    return {"claims": [asdict(one) for one in claims()]}
 
 
 class _Rule(TypedDict, total=False):

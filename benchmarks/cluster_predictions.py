@@ -25,12 +25,11 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from benchmarks.harness.result import RESULTS, add_rehearsal, commit, table, write
+from benchmarks.harness.result import parse_args, table, write
 from benchmarks.left_out import leave_one_out
 from benchmarks.record.tables import left_out as left_out_table
 from thorax.files.atomic import write_text
@@ -40,7 +39,6 @@ from thorax.plan.training_time import all_reduce_s, update, workload
 
 GOAL: Final = 0.1
 """Error of a row that is not fitted that is aimed at."""
-RESULT: Final = RESULTS / "cluster_predictions_model_2026-12-01.json"
 
 
 def predictions() -> dict[str, Any]:
@@ -76,9 +74,7 @@ def predictions() -> dict[str, Any]:
                 )
     apart = left_out(rows)
     return {
-        "claim": "cluster_predictions",
         "goal": GOAL,
-        "modelled": True,
         "sources": {name: list(find_system(name).sources) for name in list_systems()},
         "models": solved,
         "rows": rows,
@@ -382,8 +378,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--turns", type=int, default=3)
-    add_rehearsal(parser)
-    given = parser.parse_args()
+    given = parse_args(parser)
     if given.measure:
         found = measure(given.duration, given.images, given.side, given.turns)
         path = write("cluster_prediction_measured", found, rehearsal=given.rehearsal)
@@ -392,9 +387,8 @@ def main() -> None:
     document = predictions()
     show(document)
     print(left_out_table(document))
-    whole = {**document, "date": f"{date.today():%Y-%m-%d}", "commit": commit()}
-    write_text(RESULT, json.dumps(whole, indent=2, allow_nan=False) + "\n")
-    print(f"\nwritten: {RESULT}")
+    path = write("cluster_predictions", document, rehearsal=given.rehearsal, modelled=True)
+    print(f"\nwritten: {path}")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,12 @@
 
     python -m benchmarks.figures_2018
 
-Writes docs/figures/figure-{1..4}-2018.svg, the table of claims into docs/figures-2018.md, and
-results/figures_2018_model_2026-11-23.json. Nothing is timed, so the result does not depend on the
+Writes docs/figures/figure-{1..4}-2018.svg, the table of claims into docs/figures-2018.md, and a
+result; of a rehearsal the result alone. Nothing is timed, so the result does not depend on the
 machine: a test computes it again.
 """
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import claims_2018 as claims
-from benchmarks.harness.result import RESULTS, commit
+from benchmarks.harness.result import parse_args, write
 from thorax.files.atomic import write_text
 from thorax.plan.server import PRESETS, find_preset
 from thorax.plan.server_plan import ServerQuestion, plan_server
@@ -36,7 +35,6 @@ from thorax.report.plan_server_plots import (
 )
 from thorax.results.plan import ServerPlan
 
-RESULT: Final = RESULTS / "figures_2018_model_2026-11-23.json"
 _DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGE: Final = _DOCS / "figures-2018.md"
 _LIMIT_S: Final = 0.05
@@ -154,9 +152,19 @@ def efficiency_plot(plan: ServerPlan) -> str:
 
 
 def main() -> None:
-    """Write figures, page and result."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    """Write the result, and unless it is a rehearsal figures and page."""
+    rehearsal = parse_args(argparse.ArgumentParser(description=__doc__.splitlines()[0])).rehearsal
     made = plans()
+    if rehearsal is None:
+        illustrate(made)
+    servers = {name: rows(plan) for name, plan in made.items()}
+    document = {**claims.document(), "servers": servers}
+    print(claims_text())
+    print("written:", write("figures_2018", document, rehearsal=rehearsal, modelled=True))
+
+
+def illustrate(made: dict[str, ServerPlan]) -> None:
+    """Write figures and page."""
     figures = _DOCS / "figures"
     for place, name in enumerate(("r740", "r640")):
         write_picture(throughput_plot(made[name]), figures / f"figure-{2 * place + 1}-2018.svg")
@@ -167,14 +175,6 @@ def main() -> None:
     page = PAGE.read_text("utf-8")
     page = put(put(page, "claims", claims_text()), "servers", servers_text(made))
     write_text(PAGE, page)
-    result = {
-        "claim": "figures 1 to 4 of 2018 follow from the constants of its text",
-        "commit": commit(),
-        **claims.document(),
-        "servers": {name: rows(plan) for name, plan in made.items()},
-    }
-    write_text(RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
-    print(claims_text())
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""Claim: how far the cycle model lies from published speeds that nobody here knew before.
+"""Claim: how far the cycle model, frozen before, lies from a published speed that was then found.
 
     python -m benchmarks.fpga_predictions
 
 Every figure of `benchmarks.fpga_published` was known when the model was written. Here the order is
 the other way round. The model of commit `MODEL` stood first; then, before any figure was looked
-up, `predictions` of it were written to the result file and committed: every shipped architecture of
-the FPGA AI Suite and every network of the tests, at the clock that the vendor's estimator assumes
-and at the clock that the IP Reference Manual says the design reached (release 2023.1, from whose
-areas the architectures were deduced). That is the one to be judged by, since figures are of designs
-as they were built; the other is told. Only then, after commit `FROZEN`, were figures looked up.
+up, `predictions` of it were written to the file `WRITTEN_DOWN` and committed: every shipped
+architecture of the FPGA AI Suite and every network of the tests, at the clock that the vendor's
+estimator assumes and at the clock that the IP Reference Manual says the design reached (release
+2023.1, from whose areas the architectures were deduced). That is the one to be judged by, since
+figures are of designs as they were built; the other is told. Only then, after commit `FROZEN`, were
+figures looked up.
 
 One was found that names network, architecture file and clock, and that nobody here had used. It is
 none of the rows that were written down: its clock is neither of the two, and its architecture is
@@ -16,6 +17,9 @@ not shipped here, so another stands for it. What is compared with it was compute
 found, by the model as it was frozen, at the clock of its source; nothing else is chosen afterwards,
 but for the architecture, and the row says so. The tables of throughput in the IP Reference Manual,
 for which the predictions stand ready, were not at hand but for the one row that the model knew.
+
+The predictions stay in their file; a result has them again beside what is compared, and is refused
+where the model no longer says them: a model that has changed since has seen the figures.
 """
 
 import argparse
@@ -25,8 +29,7 @@ from typing import Final
 
 from tests.fpga import networks
 
-from benchmarks.harness.result import RESULTS, commit, table
-from thorax.files.atomic import write_text
+from benchmarks.harness.result import RESULTS, parse_args, table, write
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import describe
@@ -58,7 +61,8 @@ excerpt that was at hand and taken as that of the other designs for Agilex 7."""
 
 NETWORKS: Final = {**networks.NETWORKS, "ResNet-50 v1.5": networks.resnet50_late}
 
-RESULT: Final = RESULTS / "fpga_predictions_model_2026-12-01.json"
+WRITTEN_DOWN: Final = RESULTS / "fpga_predictions_model_2026-12-01.json"
+"""The predictions as they were committed, which nothing writes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ def comparisons() -> list[Comparison]:
 
 
 def lines(found: list[Comparison]) -> list[str]:
-    """Return the rows of the table of predictions in docs/fpga.md."""
+    """Return the rows of the table of what was compared in docs/fpga.md."""
     return [
         f"| {one.network} at {one.clock_hz / 1e6:.1f} MHz, Agilex 5 | `{one.architecture}` | "
         f"{one.published:g} images/s | {one.modelled:.4g} | {one.error:+.1%} | {one.source} |"
@@ -167,16 +171,25 @@ def predictions() -> list[Prediction]:
     return found
 
 
+def written_down() -> list[Prediction]:
+    """Return the predictions as they were committed before figures were looked up."""
+    document = json.loads(WRITTEN_DOWN.read_text("utf-8"))
+    return [Prediction(**one) for one in document["predictions"]]
+
+
 def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
 def main() -> None:
-    """Print and write."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    """Compare, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    rehearsal = parse_args(parser).rehearsal
     found, compared = predictions(), comparisons()
+    if found != written_down():
+        raise SystemExit(f"the model no longer says what {WRITTEN_DOWN.name} has: no prediction")
     table(
-        "What the model says, before it is compared",
+        "What was written down before figures were looked up, and could not be compared",
         ("network", "architecture", "at the built clock", "at the estimator's"),
         [
             (one.network, one.architecture, f"{one.images_per_s:.4g}",
@@ -186,19 +199,22 @@ def main() -> None:
     )  # fmt: skip
     for line in lines(compared):
         print(line)
-    document = {
-        "claim": "fpga_predictions",
-        "commit": commit(),
-        "modelled": True,
-        "model": MODEL,
-        "frozen": FROZEN,
-        "goal": GOAL,
-        "predictions": [asdict(one) for one in found],
-        "comparisons": [asdict(one) for one in compared],
-        "within_goal": sum(abs(one.error) <= GOAL for one in compared),
-    }
-    write_text(RESULT, json.dumps(document, indent=2, allow_nan=False) + "\n")
-    print(RESULT)
+    path = write(
+        "fpga_predictions",
+        {
+            "model": MODEL,
+            "frozen": FROZEN,
+            "goal": GOAL,
+            "written_down": WRITTEN_DOWN.name,
+            "predictions": [asdict(one) for one in found],
+            "compared": [asdict(one) for one in compared],
+            "within_goal": sum(abs(one.error) <= GOAL for one in compared),
+            "largest_error": max(abs(one.error) for one in compared),
+        },
+        rehearsal=rehearsal,
+        modelled=True,
+    )
+    print("written:", path)
 
 
 if __name__ == "__main__":

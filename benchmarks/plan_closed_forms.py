@@ -8,7 +8,6 @@ does not depend on the machine.
 """
 
 import argparse
-import json
 import math
 import statistics
 import textwrap
@@ -19,14 +18,13 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.figures_2018 import put
-from benchmarks.harness.result import RESULTS, commit, table
+from benchmarks.harness.result import parse_args, table, write
 from thorax.files.atomic import write_text
 from thorax.plan.latency import lay_out, simulate_load
 from thorax.plan.server import PRESETS, capacity, find_preset
 from thorax.plan.simulation import Lane, Network, Visit, arrive, saturate, simulate
 from thorax.results.plan import CpuRole
 
-RESULT: Final = RESULTS / "plan_closed_forms_model_2026-12-01.json"
 PAGE: Final = Path(__file__).parents[1] / "docs" / "planning.md"
 GOAL: Final = 0.01
 _RUNS: Final = 10
@@ -189,7 +187,7 @@ def waits_text(document: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Compute, show and write everything."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    rehearsal = parse_args(argparse.ArgumentParser(description=__doc__.splitlines()[0])).rehearsal
     queues = [
         queue(load, 1, exponential=False, wanted=pollaczek_khinchine(load)) for load in _IMAGES
     ]
@@ -207,8 +205,6 @@ def main() -> None:
         "additive": max(abs(one["error"]) for one in sums),
     }
     document = {
-        "claim": "the simulator meets closed forms to 1%",
-        "commit": commit(),
         "goal": GOAL,
         "worst": worst,
         "met": all(value <= GOAL for value in worst.values()),
@@ -217,8 +213,9 @@ def main() -> None:
         "saturated": pipelines,
         "additive": sums,
     }
-    write_text(RESULT, json.dumps(document, indent=2, allow_nan=False) + "\n")
-    write_text(PAGE, put(PAGE.read_text("utf-8"), "closed forms", waits_text(document)))
+    path = write("plan_closed_forms", document, rehearsal=rehearsal, modelled=True)
+    if rehearsal is None:
+        write_text(PAGE, put(PAGE.read_text("utf-8"), "closed forms", waits_text(document)))
     table(
         "Mean wait, in service times",
         ("queue", "load", "closed form", "simulated", "+-", "error"),
@@ -235,6 +232,7 @@ def main() -> None:
         ],
     )
     print({key: f"{value:.3%}" for key, value in worst.items()}, exact_s)
+    print("written:", path)
 
 
 if __name__ == "__main__":

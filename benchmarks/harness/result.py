@@ -230,16 +230,20 @@ def write(
     *,
     packages: Sequence[str] = PACKAGES,
     rehearsal: Path | None = None,
+    modelled: bool = False,
 ) -> Path:
     """Write a result with hardware, commit and versions into a file of its own, and return it.
 
-    It is `benchmarks/results/<claim>_<hardware>_<date>T<time>.json`, the time that of UTC.
+    It is `benchmarks/results/<claim>_<hardware>_<date>T<time>.json`, the time that of UTC; `model`
+    stands for the hardware of a result that is computed alone.
 
     Args:
         claim: what is measured.
         document: all that is said of it.
         packages: whose versions are told.
         rehearsal: folder for a result that is not for the record.
+        modelled: whether all of it is computed and the same on every machine; hardware and load
+            are then no part of it.
 
     Raises:
         SystemExit: the code is not committed; what was measured is then left in a temporary folder,
@@ -250,19 +254,17 @@ def write(
             require_committed()
         except SystemExit as refusal:
             folder = Path(tempfile.mkdtemp(prefix="thorax-benchmarks-"))
-            kept = write(claim, document, packages=packages, rehearsal=folder)
+            kept = write(claim, document, packages=packages, rehearsal=folder, modelled=modelled)
             raise SystemExit(f"{claim}: {refusal}; what was measured is in {kept}") from None
-    machine, now = hardware(), datetime.now(UTC)
-    words = re.findall(r"[A-Za-z0-9.]+", machine["cpu"])
-    name = f"{'-'.join(words)}-{machine['processors']}-cores-{_features(machine)}".lower()
+    now = datetime.now(UTC)
+    name, circumstances = ("model", {"modelled": True}) if modelled else _machine()
     whole = {
         "claim": claim,
         "date": f"{now:%Y-%m-%d}",
         "time_utc": f"{now:%H:%M:%S}",
         "commit": commit(),
         **({} if rehearsal is None else {"for_record": False}),
-        "hardware": machine,
-        "load_average": round(os.getloadavg()[0], 2),
+        **circumstances,
         "versions": {
             "python": platform.python_version(),
             **{package: version(package) for package in packages},
@@ -272,6 +274,14 @@ def write(
     path = _new(rehearsal or RESULTS, f"{claim}_{name}_{now:%Y-%m-%d}T", now)
     write_text(path, json.dumps(whole, indent=2, allow_nan=False) + "\n")
     return path
+
+
+def _machine() -> tuple[str, dict[str, Any]]:
+    """Return what a file of this machine is called by, and what it says of hardware and load."""
+    machine = hardware()
+    words = re.findall(r"[A-Za-z0-9.]+", machine["cpu"])
+    name = f"{'-'.join(words)}-{machine['processors']}-cores-{_features(machine)}".lower()
+    return name, {"hardware": machine, "load_average": round(os.getloadavg()[0], 2)}
 
 
 def _new(folder: Path, beginning: str, now: datetime) -> Path:

@@ -90,7 +90,7 @@ WRITTEN_BY_SCRIPTS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "docs/fpga.md": {
             "published": "tests/fpga/test_published.py",
-            "predicted": "tests/fpga/test_published.py",
+            "found": "tests/fpga/test_published.py",
             "area": "tests/fpga/test_published.py",
             "searched": "tests/fpga/test_published.py",
         },

@@ -103,11 +103,25 @@ OBJECTIONS: Final[Sequence[Objection]] = (
     ),
     Objection(
         "FPGA figures called predictions were known beforehand: the depthwise rule came from MobileNet, one figure of GoogLeNet was counted twice, a latency was a calibrated rate and published counters",
-        "[Each row](fpga.md#against-published-figures) says how it came about; none whose figure was known is a prediction. Looked up after the model was frozen, within 15 %:",
-        ("{fpga_predictions: within_goal | d} of {fpga_predictions: comparisons[*] | count | d}",),
+        "[Each row](fpga.md#against-published-figures) says how it came about; none whose figure was known is a prediction. Within 15 %:",
+        (
+            "{fpga_published: nothing_came.within_goal | d} of {fpga_published: nothing_came.rows | d} of which nothing came in the model, {fpga_published: had_part.within_goal | d} of {fpga_published: had_part.rows | d} that had a part in it",
+        ),
         held_by=(
             "fpga/test_published.py::test_no_row_is_called_a_prediction_and_each_says_what_came_of_its_figure",
             "fpga/test_published.py::test_each_published_figure_counts_once",
+            "fpga/test_published.py::test_figures_that_had_a_part_are_counted_apart_and_misses_say_why",
+        ),
+    ),
+    Objection(
+        "What was compared after the model was frozen was none of what had been written down, and yet called a prediction",
+        "It was [computed after the figure was found](fpga.md#found-after-the-model-was-frozen), by a model that was frozen before, and is called so. Within 15 %:",
+        (
+            "{fpga_predictions: within_goal | d} of {fpga_predictions: compared[*] | count | d}; of {fpga_predictions: predictions[*] | count | d} that were written down {fpga_predictions: compared[*written_down=True] | count | d} could be compared",
+        ),
+        held_by=(
+            "fpga/test_published.py::test_what_was_compared_is_told_with_its_miss_and_called_no_prediction",
+            "fpga/test_published.py::test_a_model_that_says_otherwise_than_was_written_down_leaves_no_result",
         ),
     ),
     Objection(
@@ -127,8 +141,9 @@ OBJECTIONS: Final[Sequence[Objection]] = (
     ),
     Objection(
         "`-pc lines` added modelled and measured times",
-        "Each kind has a total of its own, and there is no sum of both.",
+        "Each kind of counter has a total of its own. What cards and other devices make together stands in a table of its own, whose heading says that it is a sum.",
         held_by=(
+            "report/test_modelled.py::test_what_adds_a_measured_time_stands_in_a_table_that_says_so",
             "report/test_counters.py::test_lines_have_the_shape_of_2018_and_no_total_of_what_is_modelled_and_measured",
         ),
     ),

@@ -44,8 +44,8 @@ of [README](../README.md) and those in the text of all documents.
   is missed, or that the interval does not tell, stays here.
 - **Settings** of every side (threads, batch, form of the input, warm-up, versions), every turn, the
   load beside it and the order are in the file.
-- **Measured, computed and modelled** figures never share a table. *Computed* follows from
-  definitions; *modelled* from constants that are published, calibrated, known beforehand or
+- **Measured, computed and modelled** figures never share a table of this page. *Computed* follows
+  from definitions; *modelled* from constants that are published, calibrated, known beforehand or
   assumed.
 """
 

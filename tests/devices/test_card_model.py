@@ -119,15 +119,17 @@ def test_the_slowest_stage_sets_the_rate_and_the_sum_the_latency(
     assert alone.bound_by == slowest(alone).name
     assert {stage.origin for stage in alone.stages} == {"modelled"}
     slow = forecast(offloads, others_s=2.0, side_by_side=4)
-    assert slow.model_dump(exclude={"stages", "with_others", "source"}) == alone.model_dump(
-        exclude={"stages", "with_others", "source"}
-    )
-    both = slow.with_others
+    apart = {"plus_measured", "source"}
+    assert slow.model_dump(exclude=apart) == alone.model_dump(exclude=apart)
+    both = slow.plus_measured
     assert both is not None
     assert both.latency_s == pytest.approx(cards + 2.0)
+    assert both.stage_s == pytest.approx(0.5)
     assert both.images_per_s == pytest.approx(2.0)
     assert both.bound_by == "other devices"
-    assert slowest(slow).origin == "measured"
+    quick = forecast(offloads, others_s=1e-9).plus_measured
+    assert quick is not None
+    assert (quick.images_per_s, quick.bound_by) == (alone.images_per_s, alone.bound_by)
 
 
 def test_a_source_says_what_is_calibrated_and_whether_other_devices_count(

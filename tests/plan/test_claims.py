@@ -1,10 +1,9 @@
 """The claims of 2018 and 2019: each verdict, by hand, and the page that tells them."""
 
-import json
-
 import pytest
 from benchmarks import figures_2018
 from benchmarks.claims_2018 import Claim, Verdict, claims
+from benchmarks.record.evidence import Evidence
 
 from thorax.plan.server import PRESETS, find_preset
 from thorax.plan.server_plan import ServerQuestion, plan_server
@@ -89,7 +88,7 @@ def test_the_latency_of_a_card_is_published_but_for_what_rounds_away() -> None:
 def test_the_page_and_the_result_are_what_the_planner_computes() -> None:
     page = figures_2018.PAGE.read_text("utf-8")
     assert figures_2018.claims_text() in page
-    result = json.loads(figures_2018.RESULT.read_text("utf-8"))
+    result = Evidence().newest("figures_2018").document
     assert [one["verdict"] for one in result["claims"]] == [one.verdict.value for one in FOUND]
     made = {}
     for name in PRESETS:

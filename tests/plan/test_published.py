@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from benchmarks.cluster_predictions import (
     GOAL,
-    RESULT,
     all_reduce_markdown,
     markdown,
     predictions,
 )
 from benchmarks.left_out import MOVED, leave_one_out
+from benchmarks.record.bindings import ROOT
+from benchmarks.record.evidence import Evidence
 from benchmarks.record.tables import left_out as left_out_table
 
 from thorax.config import check
@@ -170,7 +171,7 @@ def test_a_row_that_no_number_explains_is_refused() -> None:
 
 
 def test_the_committed_predictions_are_computed_again() -> None:
-    committed = json.loads(RESULT.read_text("utf-8"))
+    committed = Evidence().newest("cluster_predictions").document
     fresh = json.loads(json.dumps(predictions()))
     assert committed["sources"] == fresh["sources"]
     assert len(committed["models"]) == len(fresh["models"])
@@ -179,7 +180,7 @@ def test_the_committed_predictions_are_computed_again() -> None:
             key: new[key] for key in new if key not in FIGURES
         }
         assert old["modelled"] == pytest.approx(new["modelled"], rel=1e-4)
-    told = (RESULT.parents[2] / "docs" / "planning.md").read_text("utf-8").splitlines()
+    told = (ROOT / "docs" / "planning.md").read_text("utf-8").splitlines()
     assert not set(markdown(committed)) - set(told)
     assert committed["all_reduces"] == fresh["all_reduces"]
     assert not set(all_reduce_markdown(committed)) - set(told)

@@ -1,12 +1,12 @@
 """The simulator against what is known in closed form, and against itself."""
 
-import json
 import math
 import statistics
 
 import numpy as np
 import pytest
 from benchmarks import plan_closed_forms
+from benchmarks.record.evidence import Evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -145,7 +145,7 @@ def test_arrivals_of_two_rates_are_those_of_one_seed_stretched() -> None:
 
 
 def test_the_page_tells_what_closed_forms_and_the_simulator_gave_and_all_of_it_is_met() -> None:
-    document = json.loads(plan_closed_forms.RESULT.read_text("utf-8"))
+    document = Evidence().newest("plan_closed_forms").document
     goal = document["goal"]
     assert goal == 0.01
     # Not what the document says of itself, but what its runs are.

@@ -86,10 +86,14 @@ def benchmark(
             "power_w": 43.0,
             "images_per_s_per_w": rate / 43,
             "bound_by": "FPGA.0 execute",
-            "stages": [
-                {"name": "FPGA.0 execute", "time_s": 1 / rate, "origin": "modelled"},
-                {"name": "other devices", "time_s": 0.2 / rate, "origin": "measured"},
-            ],
+            "stages": [{"name": "FPGA.0 execute", "time_s": 1 / rate, "origin": "modelled"}],
+            "plus_measured": {
+                "measured_s": 0.2 / rate,
+                "stage_s": 0.2 / rate,
+                "images_per_s": rate,
+                "latency_s": 1.4 / rate,
+                "bound_by": "FPGA.0 execute",
+            },
             "source": "Cycles of 4x2x16x64_fp11 at 243 MHz (calibrated); power of pac-a10.",
         }
     return BenchmarkResult.read(document | fields)

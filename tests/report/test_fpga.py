@@ -123,7 +123,23 @@ def test_a_bitstream_says_what_is_assumed_of_it(typed: Typed, tiny_fp32: Artifac
     assert {"c_vector", "k_vector", "stream_buffer_depth", "memory"} <= set(found["assumed"])
     assert found["calibrated"] == ["clock_hz"]
     _, out, _ = typed("analyze", tiny_fp32.path, "--arch", bitstream)
-    assert "Assumed: p_vector" in " ".join(out.split())
+    assert f"Assumed: architecture of bitstream {bitstream}, p_vector" in " ".join(out.split())
+
+
+def test_a_bitstream_that_was_asked_for_is_named_in_document_and_titles(
+    typed: Typed, tiny_fp32: Artifact
+) -> None:
+    bitstream = "2019R1_RC_FP11_ResNet_SqueezeNet_VGG"
+    found = typed.json("analyze", tiny_fp32.path, "--arch", f"{bitstream.lower()}.aocx")
+    assert found["bitstream"] == bitstream
+    assert found["source"].endswith(f"of bitstream {bitstream}, taken to hold 4x2x16x64-fp11")
+    assert found["assumed"][0] == f"architecture of bitstream {bitstream}"
+    titles = [table.title for table in overlay_tables(OverlayEstimate.read(found))]
+    assert len(titles) == 3
+    assert all(f"{bitstream} (taken to hold 4x2x16x64-fp11)" in title for title in titles)
+    plain = typed.json("analyze", tiny_fp32.path, "--arch", "4x2x16x64-fp11")
+    assert plain["bitstream"] is None
+    assert "bitstream" not in plain["source"]
 
 
 def test_layers_that_an_overlay_cannot_be_programmed_for_are_told(

@@ -7,7 +7,7 @@ from tests.report.results import benchmark as made_up
 
 from thorax.plan.server import PRESETS, find_preset
 from thorax.plan.server_plan import ServerQuestion, plan_server
-from thorax.report.modelled import modelled_table
+from thorax.report.modelled import modelled_table, modelled_tables
 from thorax.report.plan_server import server_table
 from thorax.report.text import kinds_text
 from thorax.results.benchmark import BenchmarkResult
@@ -41,14 +41,25 @@ def test_a_modelled_table_says_so_and_never_shows_the_emulation() -> None:
     )  # fmt: skip
 
 
-def test_what_was_measured_of_other_devices_has_columns_of_its_own() -> None:
-    both = {"measured_s": 0.001, "images_per_s": 900.0, "latency_s": 0.00421, "bound_by": "others"}
-    table = modelled_table([benchmark(with_others=both)])
-    assert table is not None
-    row = dict(zip(table.columns, table.rows[0], strict=True))
-    assert (row["Images/s"], row["Latency ms"]) == ("1,234", "3.21")
-    assert (row["+ others img/s"], row["+ others ms"]) == ("900", "4.21")
-    assert "put together" in table.note
+def test_what_adds_a_measured_time_stands_in_a_table_that_says_so() -> None:
+    both = {
+        "measured_s": 0.001, "stage_s": 0.001, "images_per_s": 900.0, "latency_s": 0.00421,
+        "bound_by": "other devices",
+    }  # fmt: skip
+    modelled, sums = modelled_tables([benchmark(), benchmark(plus_measured=both)])
+    alone = modelled_table([benchmark(), benchmark()])
+    assert alone is not None
+    # Nothing of what was measured is left in the table of what is modelled.
+    assert (modelled.title, modelled.columns) == (alone.title, alone.columns)
+    assert [row[1:] for row in modelled.rows] == [row[1:] for row in alone.rows]
+    assert modelled.modelled
+    assert sums.title.endswith("sums of modelled and of measured time")
+    assert not sums.modelled
+    assert sums.simulated == (True,)
+    (row,) = (dict(zip(sums.columns, cells, strict=True)) for cells in sums.rows)
+    assert (row["Images/s"], row["Latency ms"]) == ("900", "4.21")
+    assert row["Slowest stage"] == "other devices"
+    assert modelled_tables([benchmark()]) == [modelled_table([benchmark()])]
 
 
 def test_a_board_without_published_power_has_no_watts() -> None:

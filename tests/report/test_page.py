@@ -151,12 +151,13 @@ def test_every_part_is_there(page: _Page) -> None:
 
 def test_modelled_figures_are_told_apart(page: _Page) -> None:
     simulated = [a for a in page.all("tr") if a.get("class") == "simulated"]
-    # What is modelled in two tables, and what was emulated in one.
-    assert len(simulated) == 3
+    # What is modelled in two tables, what was emulated in one, and the sums in one of their own.
+    assert len(simulated) == 4
     assert "612 (modelled)" in page.text
     assert "Images/s, modelled 612 phantoms-resnet18, FP11, HETERO:FPGA,CPU, offline" in page.text
     assert "Images/s 244 phantoms-resnet18, INT8" in page.text
     assert "What the cards would do: modelled, not measured" in page.text
+    assert "sums of modelled and of measured time" in page.text
     assert "Cycles of 4x2x16x64_fp11 at 243 MHz (calibrated)" in page.text
 
 

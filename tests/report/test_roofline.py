@@ -123,6 +123,7 @@ def test_what_was_measured_is_told_from_what_is_modelled() -> None:
         "50%",
         "Images per second, measured",
         "Images per second, bound",
+        "Time of one inference at the roofs, bound",
     ):
         assert told in text
     assert "Measured" not in shown(result())
@@ -131,6 +132,15 @@ def test_what_was_measured_is_told_from_what_is_modelled() -> None:
     assert "Convolution (20), measured" in drawn
     assert "modelled" not in roofline_plot(result())
     assert "Convolution (20), bound" in roofline_plot(result())
+
+
+def test_a_roof_that_was_measured_is_called_no_peak_and_no_time_the_least_possible() -> None:
+    found = result()
+    assert found.peaks is not None
+    peaks = found.peaks.model_copy(update={"arithmetic": "fastest seen of OpenVINO"})
+    text = " ".join(shown(found.model_copy(update={"peaks": peaks})).split())
+    assert "the fastest that OpenVINO was seen to run and no peak of the hardware: f32 100" in text
+    assert "Least time" not in text
 
 
 def test_unknown_bounds_are_left_blank() -> None:

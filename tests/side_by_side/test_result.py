@@ -67,6 +67,22 @@ def test_no_run_takes_the_place_of_another(tmp_path: Path) -> None:
     assert all(file.document["date"] == file.date for file in files)
 
 
+def test_what_is_computed_alone_tells_no_machine_and_is_newer_than_files_of_its_day(
+    tmp_path: Path,
+) -> None:
+    path = result.write("claim", {"run": 1}, rehearsal=tmp_path, modelled=True)
+    document = json.loads(path.read_text("utf-8"))
+    assert path.name.startswith(f"claim_model_{document['date']}T")
+    assert document["modelled"] is True
+    assert not {"hardware", "load_average"} & set(document)
+    assert document["commit"]
+    of_old = tmp_path / f"claim_model_{document['date']}.json"
+    of_old.write_text(json.dumps({"run": 0}), "utf-8")
+    document["for_record"] = True
+    path.write_text(json.dumps(document), "utf-8")
+    assert Evidence(tmp_path).newest("claim").document["run"] == 1
+
+
 def test_of_one_day_the_latest_counts(tmp_path: Path) -> None:
     document = {"hardware": {"instructions": ["avx2"]}}
     for moment in ("2026-12-01T0611", "2026-12-01", "2026-12-01T061130", "2026-12-01T0610"):

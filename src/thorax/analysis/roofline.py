@@ -1,4 +1,4 @@
-"""What a device can make of a graph under its roofs: each layer, and each precision.
+"""What a graph takes under the roofs of a device: each layer, and each precision.
 
 The model is that of Williams, Waterman and Patterson (CACM 52(4), 2009): a layer of I operations
 a byte runs at no more than min(peak, I x bandwidth). Every value and weight of a layer is taken
@@ -42,7 +42,7 @@ _STORED_BYTES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The least time that a layer can take on a device.
+    """The least time of a layer at the roofs of a device, which may be below its hardware's peak.
 
     `time_s` is the larger of `compute_s`, 2 MACs / peak of its arithmetic, and `memory_s`, bytes /
     bandwidth, None where no peak or bandwidth is known; `attainable_ops_per_s` is min(peak,
@@ -90,7 +90,7 @@ def bound(macs: int, moved_bytes: int, element: str, peaks: Peaks | None) -> Bou
 def analyze(
     opened: OpenedModel, device: str, peaks: Peaks | None, *, measure: bool = False
 ) -> AnalyzeResult:
-    """Work, memory and least time of each layer on a device, and what runs as one kernel.
+    """Work and memory of each layer, its least time at the roofs, and what runs as one kernel.
 
     No peaks of the device leave bounds out; `measure` runs it, some seconds, to say how long each
     layer took.
@@ -292,7 +292,7 @@ def _sums(kind: str, layers: Sequence[LayerRoofline]) -> TypeSums:
 def _precision(
     precision: Precision, cost: GraphCost, images: int, peaks: Peaks | None
 ) -> PrecisionCost:
-    """Return what a precision would store, move and at best take.
+    """Return what a precision would store, move and take at the roofs.
 
     INT8 is told as if every layer that multiplies were quantized; FP16 and BF16 are storage
     formats on a device that computes f32, which widens their weights when it loads them.

@@ -179,7 +179,7 @@ def _answer(result: "BenchmarkResult", *, as_json: bool) -> None:
     """Show what was measured; fail for a sure loss, or for a meter that told nothing."""
     from thorax.benchmark.baseline import require_held
     from thorax.report.benchmark import comparison_table, speed_table
-    from thorax.report.modelled import modelled_table
+    from thorax.report.modelled import modelled_tables
     from thorax.report.power import power_table
 
     for reason in result.invalid_because:
@@ -190,7 +190,7 @@ def _answer(result: "BenchmarkResult", *, as_json: bool) -> None:
         lambda: [
             speed_table([result]),
             power_table([result]),
-            modelled_table([result]),
+            *modelled_tables([result]),
             comparison_table(result.baseline) if result.baseline else None,
         ],
     )

@@ -42,7 +42,7 @@ COMMANDS: Final = {
     "mo": ("mo:mo_app", "The classic Model Optimizer: any model to IR, by the flags of 2018."),
     "analyze": (
         "optimize:optimize_app",
-        "Work, memory and least time of each layer on a device, and what runs as one kernel.",
+        "Work and memory of each layer, and its least time at the fastest rate OpenVINO reached.",
     ),
     "compare": (
         "optimize:optimize_app",

@@ -53,7 +53,7 @@ def validate(
     from thorax.evaluate.validate import open_engines
     from thorax.evaluate.validate import validate as run
     from thorax.report import accuracy
-    from thorax.report.modelled import modelled_table
+    from thorax.report.modelled import modelled_tables
 
     add_extensions(options.extension or ())
     opened = open_store(store)
@@ -74,7 +74,7 @@ def validate(
         lambda: [
             accuracy.cost_table(result),
             accuracy.flips_table(result),
-            modelled_table(accuracy.validated_artifacts([result])),
+            *modelled_tables(accuracy.validated_artifacts([result])),
             accuracy.auroc_table([result]),
             accuracy.difference_table(result),
             accuracy.pointing_table([result]),

@@ -158,7 +158,13 @@ def analyze(
     graph = open_model(model, shape.import_options())
     layers, beyond = describe(graph.model), out_of_range(graph.model, architecture)
     result = estimate(
-        graph.name, layers, architecture, batch=batch, board=powered, out_of_range=beyond
+        graph.name,
+        layers,
+        architecture,
+        batch=batch,
+        board=powered,
+        bitstream=bitstream,
+        out_of_range=beyond,
     )
     console.answer(result, json, lambda: overlay_tables(result, top=None if all_layers else TOP))
 

@@ -294,7 +294,7 @@ def analyze(
     shape: FileShape,
     json: Json = False,
 ) -> None:
-    """Work, memory and least time of each layer on a device, and what runs as one kernel."""
+    """Work and memory of each layer, and its least time at the fastest rate OpenVINO reached."""
     begin_reading(model)
     from thorax.analysis.roofline import analyze as look
     from thorax.devices.peak import find_peaks

@@ -20,7 +20,7 @@ from thorax.fpga.overlay import Bound, Estimate, estimate
 from thorax.fpga.plugin import is_fpga
 from thorax.fpga.workload import WorkloadLayer, describe
 from thorax.results.partition import LINK_BYTES
-from thorax.results.shared import Modelled, Stage, WithOthers
+from thorax.results.shared import Modelled, PlusMeasured, Stage
 
 STEPS: Final = (
     "1. input preprocessing (mean data/FPGA)",
@@ -193,7 +193,7 @@ def forecast(
     busy, the power that of the boards of all cards at that rate, None where no source gives one of
     them. Offloads, not empty, are as `find_offloads` returns them, of inferences of `batch` images.
     `others_s` is the measured time of one inference in the layers of other devices, seconds, 0
-    where they have none, None where it was not measured; it enters `with_others` alone.
+    where they have none, None where it was not measured; it enters `plus_measured` alone.
     `side_by_side` is how many inferences the other devices ran at once when that was measured.
     """
     parts = tuple(model_offload(offload, batch=batch) for offload in offloads)
@@ -214,24 +214,23 @@ def forecast(
         ]
     images_per_s = batch / max(stage.time_s for stage in stages)
     latency_s = sum(part.total_s for part in parts)
-    with_others = None
+    plus_measured = None
     if others_s:
-        stages.append(
-            Stage(name="other devices", time_s=others_s / side_by_side, origin="measured")
-        )
         slowest = max(stages, key=lambda stage: stage.time_s)
-        with_others = WithOthers(
+        stage_s = others_s / side_by_side
+        plus_measured = PlusMeasured(
             measured_s=others_s,
-            images_per_s=batch / slowest.time_s,
+            stage_s=stage_s,
+            images_per_s=batch / max(slowest.time_s, stage_s),
             latency_s=latency_s + others_s,
-            bound_by=slowest.name,
+            bound_by=slowest.name if slowest.time_s >= stage_s else "other devices",
         )
     drawn = {name: _draw(parts, name, images_per_s) for name in cards}
     return _modelled(
         stages,
         images_per_s=images_per_s,
         latency_s=latency_s,
-        with_others=with_others,
+        plus_measured=plus_measured,
         watts=[power.power_w for power in drawn.values()],
         source=_source(parts, drawn, others_s),
     )
@@ -242,21 +241,20 @@ def _modelled(
     *,
     images_per_s: float,
     latency_s: float,
-    with_others: WithOthers | None,
+    plus_measured: PlusMeasured | None,
     watts: Sequence[float | None],
     source: str,
 ) -> Modelled:
     published = [power_w for power_w in watts if power_w is not None]
     power_w = sum(published) if len(published) == len(watts) else None
-    of_cards = [stage for stage in stages if stage.origin == "modelled"]
     return Modelled(
         images_per_s=images_per_s,
         latency_s=latency_s,
         power_w=power_w,
         images_per_s_per_w=images_per_s / power_w if power_w else None,
-        bound_by=max(of_cards, key=lambda stage: stage.time_s).name,
+        bound_by=max(stages, key=lambda stage: stage.time_s).name,
         stages=tuple(stages),
-        with_others=with_others,
+        plus_measured=plus_measured,
         source=source,
     )
 
@@ -277,11 +275,12 @@ def join(forecasts: Sequence[Modelled], *, left_out: Sequence[str] = ()) -> Mode
     if len(forecasts) == 1 and not left_out:
         return forecasts[0]
     sentences = dict.fromkeys(single.source for single in forecasts)
-    together = [single.with_others or single for single in forecasts]
-    counted = [single.with_others for single in forecasts if single.with_others]
-    with_others = (
-        WithOthers(
+    together = [single.plus_measured or single for single in forecasts]
+    counted = [single.plus_measured for single in forecasts if single.plus_measured]
+    plus_measured = (
+        PlusMeasured(
             measured_s=max(other.measured_s for other in counted),
+            stage_s=max(other.stage_s for other in counted),
             images_per_s=sum(single.images_per_s for single in together),
             latency_s=max(single.latency_s for single in together),
             bound_by=max(counted, key=lambda other: other.latency_s).bound_by,
@@ -294,7 +293,7 @@ def join(forecasts: Sequence[Modelled], *, left_out: Sequence[str] = ()) -> Mode
         [stage for single in forecasts for stage in single.stages],
         images_per_s=sum(single.images_per_s for single in forecasts),
         latency_s=max(single.latency_s for single in forecasts),
-        with_others=with_others,
+        plus_measured=plus_measured,
         watts=[single.power_w for single in forecasts],
         source=f"{' '.join(sentences)} Rates of {len(forecasts)} added.{beside}",
     )

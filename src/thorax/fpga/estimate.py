@@ -6,6 +6,7 @@ from typing import Final
 
 from thorax.fpga.architecture import Architecture, format_architecture
 from thorax.fpga.area import area, fits
+from thorax.fpga.bitstreams import Bitstream
 from thorax.fpga.boards import Board, Draw, draw
 from thorax.fpga.overlay import Bound, LayerEstimate, estimate
 from thorax.fpga.workload import WorkloadLayer
@@ -21,13 +22,15 @@ def analyze(
     *,
     batch: int = 1,
     board: Board | None = None,
+    bitstream: Bitstream | None = None,
     out_of_range: Sequence[str] = (),
 ) -> OverlayEstimate:
     """Return the modelled speed, memory traffic, area and power of a network on an overlay.
 
     The network's name is for people, layers are of `describe`, and a fully connected layer sees
     `batch` images together. The board's power counts, as `draw` has it under this load; None leaves
-    power out. Layers that are `out_of_range` of the overlay count all the same, and are told.
+    power out. Of a `bitstream` the architecture is what it is taken to hold. Layers that are
+    `out_of_range` of the overlay count all the same, and are told.
     """
     speed = estimate(layers, architecture, batch=batch)
     macs = sum(layer.macs for layer in layers)
@@ -36,14 +39,16 @@ def analyze(
     power_w = power.power_w
     taken = area(architecture)
     budget = architecture.budget or DEVICES[architecture.family]
+    source, assumed = _origin(architecture, bitstream)
     return OverlayEstimate(
         simulated=True,
         origin="modelled",
-        source=SOURCE,
+        source=source,
         model=name,
+        bitstream=None if bitstream is None else bitstream.name,
         architecture=architecture.model_dump(mode="json", exclude={"assumed", "calibrated"}),
         architecture_string=format_architecture(architecture),
-        assumed=architecture.assumptions,
+        assumed=assumed,
         calibrated=architecture.calibrated,
         batch=batch,
         images_per_s=speed.images_per_s if speed.cycles else None,
@@ -68,6 +73,16 @@ def analyze(
             if bound is not Bound.NONE and speed.cycles
         },
         layers=tuple(_layer(row, architecture.clock_hz) for row in speed.layers),
+    )
+
+
+def _origin(architecture: Architecture, bitstream: Bitstream | None) -> tuple[str, tuple[str, ...]]:
+    """Return the source of the figures and what is assumed, with the bitstream if one is meant."""
+    if bitstream is None:
+        return SOURCE, architecture.assumptions
+    return (
+        f"{SOURCE}; of bitstream {bitstream.name}, taken to hold {architecture.name}",
+        (f"architecture of bitstream {bitstream.name}", *architecture.assumptions),
     )
 
 

@@ -20,7 +20,7 @@ from thorax.report.accuracy import (
     validated_artifacts,
 )
 from thorax.report.figure import WIDTH, draw_legend, dressed, line_width, svg, wide_figure
-from thorax.report.modelled import modelled_table
+from thorax.report.modelled import modelled_tables
 from thorax.report.parts import Section
 from thorax.report.series import INK, name_series, series_names
 from thorax.report.table import Table
@@ -169,7 +169,7 @@ def section(results: Sequence[Accuracy]) -> Section:
         *map(flips_table, validations),
         auroc_table(results),
         *_differences(validations),
-        modelled_table(validated_artifacts(results)),
+        *modelled_tables(validated_artifacts(results)),
     ]
     on: dict[str, list[str]] = {}
     for name, result in zip(series_names(results), results, strict=True):

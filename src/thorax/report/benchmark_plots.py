@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from thorax.report.benchmark import comparison_table, speed_table, tuning_table
 from thorax.report.figure import dressed, note, svg, wide_figure
-from thorax.report.modelled import MODELLED, modelled_table
+from thorax.report.modelled import MODELLED, modelled_tables
 from thorax.report.optimize import artifact_table, flip_table, tried_table
 from thorax.report.parts import Section
 from thorax.report.power import power_table
@@ -93,7 +93,7 @@ def section(
     tables = [
         speed_table(results) if results else None,
         power_table(results),
-        modelled_table(results),
+        *modelled_tables(results),
         *(comparison_table(result.baseline) for result in results if result.baseline),
         *(tuning_table(result) for result in results if isinstance(result, TuningResult)),
         artifact_table(optimized) if optimized else None,

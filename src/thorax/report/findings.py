@@ -7,7 +7,7 @@ from typing import Final
 
 from thorax.labels import INTENDED_USE, plain_name
 from thorax.report.counters import by_member, cost_table
-from thorax.report.modelled import modelled_table
+from thorax.report.modelled import modelled_tables
 from thorax.report.table import Table, table_of
 from thorax.report.text import rate_text
 from thorax.results.findings import SHOWN, ArchiveRun, ClassifyResult, DeviceList, Findings
@@ -33,8 +33,7 @@ def findings_tables(result: ClassifyResult, *, counters: bool = True) -> list[Ta
             note=f"{_summary(result)}. {INTENDED_USE}",
         )
     ]
-    if modelled := modelled_table([result]):
-        tables.append(modelled)
+    tables += modelled_tables([result])
     if counters:
         groups = by_member(result.counters).values()
         tables += [cost_table(costs, result.batch) for costs in groups]

@@ -135,7 +135,7 @@ def _layer_table(layers: Sequence[OverlayLayer], result: OverlayEstimate) -> Tab
     remaining = len(result.layers) - len(layers)
     more = f" {remaining} more layers: --all shows them in order." if remaining else ""
     return table_of(
-        f"Layers of {result.model} on {result.design.name}, modelled",
+        f"Layers of {result.model} on {result.overlay_name}, modelled",
         layers,
         {
             "Layer": lambda layer: name_text(layer.name, 34),
@@ -201,7 +201,7 @@ def totals_table(result: OverlayResult) -> Table:
         "Host and PCIe are left out.",
     ]
     return Table(
-        f"{result.model} on {design.name}, modelled",
+        f"{result.model} on {result.overlay_name}, modelled",
         ("", "Modelled"),
         filled,
         (True,) * len(filled),
@@ -221,7 +221,7 @@ def area_table(result: OverlayResult) -> Table:
     notes = (allowance if design.budget else "", "" if result.fits else "It does not fit.")
     area, budget = result.area, result.budget
     return table_of(
-        f"Area of {design.name}, modelled",
+        f"Area of {result.overlay_name}, modelled",
         (
             ("DSP blocks", area.dsp, budget.dsp),
             ("M20K blocks", area.m20k, budget.m20k),

@@ -58,7 +58,7 @@ def _layers(shown: Sequence[LayerRoofline], result: AnalyzeResult) -> Table:
     note = "Ops/B: 2 MACs / bytes of weights, inputs and outputs."
     if result.measured_s:
         note += (
-            f" Bound: the least time, modelled. Measured: median of {result.measured_runs:,} "
+            f" Bound: time at the roofs, modelled. Measured: median of {result.measured_runs:,} "
             "runs, one at a time. Of roof: bound / measured. Bound by cache: faster than memory, "
             "so that the roof is of arithmetic alone."
         )
@@ -138,7 +138,7 @@ def _totals(result: AnalyzeResult) -> Table:
     )
     if result.bound_s:
         rows += (
-            ("Least time of one inference, bound", f"{result.bound_s * 1e3:,.4g} ms"),
+            ("Time of one inference at the roofs, bound", f"{result.bound_s * 1e3:,.4g} ms"),
             ("Images per second, bound", rate_text(result.images_per_s_bound)),
         )
     if result.measured_s:
@@ -163,7 +163,8 @@ def _peaks(result: AnalyzeResult) -> str:
         return ""
     how = {
         "given": ", as given",
-        "fastest seen of OpenVINO": ", the fastest that OpenVINO was seen to run",
+        "fastest seen of OpenVINO": ", the fastest that OpenVINO was seen to run and no peak of "
+        "the hardware",
     }.get(peaks.arithmetic, "")
     return f"Roofs of {result.device}{how}: {', '.join(roofs)}."
 

@@ -1,4 +1,4 @@
-"""What `thorax analyze` found: work, memory and least time of each layer on a device."""
+"""What `thorax analyze` found: work, memory and time of each layer at the roofs of a device."""
 
 from typing import Literal
 
@@ -8,10 +8,11 @@ from thorax.results.schema import Part, Result
 
 
 class LayerRoofline(Part):
-    """One layer: what it takes for one inference, and the least time that a device needs for it.
+    """One layer: what it takes for one inference, and its least time at the roofs of a device.
 
-    A layer is what the device runs as one kernel. The roofline is that of Williams, Waterman and
-    Patterson (CACM 52(4), 2009).
+    A layer is what the device runs as one kernel. Roofs that were measured are the fastest rates
+    that OpenVINO was seen to reach, below what the hardware can do. The roofline is that of
+    Williams, Waterman and Patterson (CACM 52(4), 2009).
     """
 
     name: str
@@ -43,7 +44,7 @@ class LayerRoofline(Part):
     attainable_gops: float | None
     """min(peak, intensity x bandwidth), 10^9 operations/s; null without MACs or peaks."""
     bound_s: float | None
-    """Least time; null where nothing that it needs is known."""
+    """Least time at the rates of `peaks`; null where nothing that it needs is known."""
     bound_by: Literal["compute", "memory", "cache"] | None
     """"cache": it was measured faster than memory, so that its bound is of arithmetic alone."""
     measured_s: float | None = None
@@ -85,7 +86,7 @@ class KernelTime(Part):
 
 
 class PrecisionCost(Part):
-    """What the network would store, move and at best take in one precision of the device."""
+    """What the network would store, move and take at the roofs in one precision of the device."""
 
     precision: str
     arithmetic: str
@@ -115,7 +116,7 @@ class DevicePeaks(Part):
 
 
 class AnalyzeResult(Result):
-    """What a device can at best make of a network, and what it took."""
+    """What a network takes of a device, its least time at the device's roofs, and what it took."""
 
     command: Literal["analyze"] = "analyze"
     model: str
@@ -147,7 +148,7 @@ class AnalyzeResult(Result):
     peaks: DevicePeaks | None = None
     """Null: bounds are left out."""
     bound_s: float | None = None
-    """Least time of one inference: the sum over the layers."""
+    """Least time of one inference at the rates of `peaks`: the sum over the layers."""
     images_per_s_bound: float | None = None
     measured_s: float | None = None
     """Of one inference, one at a time, median; null where not measured."""

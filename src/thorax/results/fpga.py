@@ -204,14 +204,16 @@ class OverlayResult(Result):
     simulated: Literal[True]
     origin: Literal["modelled"]
     source: str
-    """The model that all figures come from."""
+    """The model that all figures come from, and the bitstream that was asked for."""
     model: str
+    bitstream: str | None = None
+    """That was asked for in place of an architecture, which is what it is taken to hold."""
     architecture: OverlayArchitecture
     """The overlay, key by key as its .toml file has it."""
     architecture_string: str
     """The same as the bitstreams of 2018 to 2020 carried it in their names."""
     assumed: tuple[str, ...]
-    """Fields of the architecture that no source gives."""
+    """Fields of the architecture that no source gives; of a bitstream first that it holds this."""
     calibrated: tuple[str, ...]
     """Fields of the architecture that were fitted to a published figure."""
     batch: int
@@ -252,6 +254,12 @@ class OverlayResult(Result):
     def design(self) -> OverlayDesign:
         """What tables show of the architecture."""
         return OverlayDesign.read(self.architecture)
+
+    @property
+    def overlay_name(self) -> str:
+        """What was asked for: the architecture, or the bitstream with what it is taken to hold."""
+        name = self.design.name
+        return name if self.bitstream is None else f"{self.bitstream} (taken to hold {name})"
 
 
 class OverlayEstimate(OverlayResult):

@@ -55,19 +55,21 @@ class Stage(Part):
 
     name: str
     time_s: float
-    origin: Literal["measured", "modelled"]
+    origin: Literal["modelled"]
 
 
-class WithOthers(Part):
-    """Cards as modelled and other devices as measured here, put together.
+class PlusMeasured(Part):
+    """Sums of what is modelled of the cards and what was measured here of other devices.
 
-    It is neither modelled nor measured, and differs from run to run as a measurement does.
+    They are neither modelled nor measured, and differ from run to run as a measurement does.
     """
 
     measured_s: float
-    """Of one inference in the layers of other devices, mean of a few."""
+    """Of one inference in the layers of other devices, mean of a few; no sum yet."""
+    stage_s: float
+    """What that is as one more stage: over as many inferences as ran at once there."""
     images_per_s: float
-    """With the layers of other devices as one more stage."""
+    """With that stage."""
     latency_s: float
     """Of one inference alone: the modelled latency and the measured time."""
     bound_by: str
@@ -77,8 +79,7 @@ class WithOthers(Part):
 class Modelled(Part):
     """What simulated cards would do: computed from their architecture, never measured.
 
-    All figures but those of `with_others`, and of stages whose origin is measured, are of the cards
-    alone and the same in every run.
+    All figures but those of `plus_measured` are of the cards alone and the same in every run.
     """
 
     images_per_s: float
@@ -92,9 +93,10 @@ class Modelled(Part):
     bound_by: str
     """The slowest stage of the cards, which all others of them wait for."""
     stages: tuple[Stage, ...]
-    """Of the cards, as modelled, and then of all other devices, as measured if they were."""
-    with_others: WithOthers | None = None
-    """With what other devices took here; null where they have no layer or were not measured."""
+    """Of the cards."""
+    plus_measured: PlusMeasured | None = None
+    """No model's figures: sums of these and of what other devices took here, measured; null where
+    they have no layer or were not measured."""
     source: str
     """Where all of it comes from, in words."""
 
