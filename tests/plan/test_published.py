@@ -8,16 +8,17 @@ from benchmarks.cluster_predictions import (
     GOAL,
     RESULT,
     all_reduce_markdown,
+    comparisons,
     markdown,
-    predictions,
 )
 from benchmarks.left_out import MOVED, leave_one_out
 from benchmarks.record.tables import left_out as left_out_table
 
 from thorax.config import check
 from thorax.errors import UsageError
-from thorax.plan.published import compare, predict, ready, solve
-from thorax.plan.systems import Fit, Model, System, change, find_system, list_systems
+from thorax.plan.published import compare, compare_rows, ready, solve
+from thorax.plan.system_files import find_system, list_systems
+from thorax.plan.systems import Fit, Model, System, change
 
 FIGURES = ("modelled", "error", "linear", "linear_error")
 
@@ -26,15 +27,13 @@ FIGURES = ("modelled", "error", "linear", "linear_error")
 def test_a_fitted_row_is_met_and_called_calibrated(name: str) -> None:
     system = find_system(name)
     for model in system.models:
-        rows = predict(system, model)
+        rows = compare_rows(system, model)
         assert {one.row for one in rows if one.how == "calibrated"} == {
             fit.row for fit in model.fits
         }
         for one in rows:
             assert one.free_numbers == len(model.fits)
             assert one.choices == len(model.choices)
-            # Every row was known when its file was written.
-            assert one.how != "predicted"
             if model.choices:
                 assert one.how in ("calibrated", "chosen", "identity")
             if one.how == "calibrated":
@@ -45,7 +44,7 @@ def test_a_fitted_row_is_met_and_called_calibrated(name: str) -> None:
 def test_the_chosen_models_stay_within_the_goal_on_rows_they_were_chosen_with(name: str) -> None:
     system = find_system(name)
     # A regression test: forms were chosen with these rows known, so it proves no more than that.
-    for one in predict(system, system.models[0]):
+    for one in compare_rows(system, system.models[0]):
         assert abs(one.error) <= GOAL, one
 
 
@@ -73,7 +72,7 @@ def test_a_row_that_losses_do_not_move_is_no_test_of_them() -> None:
         if not system.models[0].fits[1:]:
             continue
         # With all that is fitted its own model is that of the rows in-sample.
-        own = {row.row: row.error for row in predict(system, system.models[0])}
+        own = {row.row: row.error for row in compare_rows(system, system.models[0])}
         assert all(abs(own[row] - error) < MOVED for row, error in one.unmoved.items())
         assert all(abs(own[row] - error) >= MOVED for row, error in one.errors.items())
     unmoved = {one.system: set(one.unmoved) for one in leave_one_out() if one.unmoved}
@@ -82,7 +81,7 @@ def test_a_row_that_losses_do_not_move_is_no_test_of_them() -> None:
 
 def test_the_naive_baseline_adds_ranks_up_from_the_first_fitted_row() -> None:
     system = find_system("zenith")
-    rows = {one.row: one for one in predict(system, system.models[0])}
+    rows = {one.row: one for one in compare_rows(system, system.models[0])}
     assert rows["resnet50-512-b8192"].linear == pytest.approx(1362)
     assert rows["resnet50-1024"].linear == pytest.approx(1362 / 2, rel=2e-3)
     assert rows["resnet50-800"].linear == pytest.approx(1362 * 512 / 800, rel=2e-3)
@@ -90,7 +89,7 @@ def test_the_naive_baseline_adds_ranks_up_from_the_first_fitted_row() -> None:
         rows["densenet121-1"].linear / 64, rel=1e-3
     )
     caffe = find_system("zenith-intel-caffe")
-    assert {one.linear for one in predict(caffe, caffe.models[0])} == {0.83}
+    assert {one.linear for one in compare_rows(caffe, caffe.models[0])} == {0.83}
 
 
 def test_published_figures_stand_beside_the_plan_they_were_compared_with() -> None:
@@ -169,10 +168,16 @@ def test_a_row_that_no_number_explains_is_refused() -> None:
     assert caught.value.code == "plan-fit"
 
 
-def test_the_committed_predictions_are_computed_again() -> None:
+def _reworded(sources: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return sources of a result file that still called rows of that time predictions."""
+    old, new = "are told beside the predictions", "are told beside the published rows"
+    return {name: [line.replace(old, new) for line in lines] for name, lines in sources.items()}
+
+
+def test_the_committed_comparisons_are_computed_again() -> None:
     committed = json.loads(RESULT.read_text("utf-8"))
-    fresh = json.loads(json.dumps(predictions()))
-    assert committed["sources"] == fresh["sources"]
+    fresh = json.loads(json.dumps(comparisons()))
+    assert _reworded(committed["sources"]) == fresh["sources"]
     assert len(committed["models"]) == len(fresh["models"])
     for old, new in zip(committed["rows"], fresh["rows"], strict=True):
         assert {key: old[key] for key in old if key not in FIGURES} == {
