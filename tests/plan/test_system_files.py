@@ -11,6 +11,7 @@ from thorax.config import write_effective
 from thorax.errors import DataError, UsageError
 from thorax.files.documents import document_digest
 from thorax.plan import system_files
+from thorax.plan.published import ready
 from thorax.plan.system_files import find_system, read_doctor
 from thorax.plan.systems import change
 from thorax.plan.training_time import train
@@ -73,16 +74,74 @@ def test_a_file_that_is_not_there_calibrates_nothing(tmp_path: Path) -> None:
 
 def test_a_system_that_is_written_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    mine = change(find_system("zenith"), rates={"vgg16": 3.0}).model_copy(
-        update={"models": (), "published": ()}
-    )
+    mine = ready(find_system("zenith")).model_copy(update={"models": (), "published": ()})
     write_effective(mine, path, signed=True)
     found = find_system(str(path))
     assert found.sources == ("file: mine.toml: as thorax plan cluster wrote it", *mine.sources)
     assert found.model_copy(update={"sources": mine.sources}) == mine
+    assert len(found.choices) == 3
     # Read and written again it says so once.
     write_effective(found, path, signed=True)
     assert find_system(str(path)) == found
+
+
+def test_a_system_that_is_written_with_a_change_differs_from_the_one_it_names(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mine.toml"
+    mine = change(ready(find_system("zenith")), rates={"vgg16": 3.0}).model_copy(
+        update={"models": (), "published": ()}
+    )
+    write_effective(mine, path, signed=True)
+    found = find_system(str(path))
+    assert found.title == f"{mine.title} (mine.toml, differs from zenith)"
+    assert found.sources[0].startswith("file: mine.toml: differs from zenith in rates.vgg16; ")
+    # What was changed is given, and all else is as Thorax has it.
+    given = "rates of other topologies: given: by mine.toml, which says: assumed: the same products"
+    assert [source for source in found.sources if source not in mine.sources][1:] == [
+        f"{given} a second"
+    ]
+    write_effective(found, path, signed=True)
+    assert find_system(str(path)) == found
+
+
+FORGED: dict[str, dict[str, Any]] = {
+    "by its name": {},
+    "by another name": {"name": "nameless"},
+    "with a source of its own": {"sources": ["images_per_s: published: Intel, 2018"]},
+    "with choices left out": {"choices": ()},
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_a_right_digest_below_other_constants_publishes_nothing(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "mine.toml"
+    zenith = ready(find_system("zenith"))
+    forged = zenith.model_copy(
+        update={"images_per_s": 200.0, "models": (), "published": (), **FORGED[how]}
+    )
+    write_effective(forged, path, signed=True)
+    found = find_system(str(path))
+    assert found.images_per_s == 200.0
+    assert found.title == f"{zenith.title} (mine.toml, differs from zenith)"
+    assert "images_per_s" in found.sources[0]
+    (rate,) = (source for source in found.sources if source.startswith("images_per_s: "))
+    assert rate.startswith("images_per_s: given: by mine.toml")
+    assert ("choices: given: by mine.toml" in found.sources) is ("choices" in FORGED[how])
+
+
+def test_a_published_row_below_a_right_digest_is_as_the_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    zenith = find_system("zenith")
+    *others, last = zenith.published
+    # As the model has it, so that the model would come out right.
+    better = last.model_copy(update={"value": 16_213.0})
+    write_effective(zenith.model_copy(update={"published": (*others, better)}), path, signed=True)
+    found = find_system(str(path))
+    assert found.title.endswith("(mine.toml, differs from zenith)")
+    assert [row.source for row in found.published if row.source.startswith("said by ")] == [
+        f"said by mine.toml: {last.source}"
+    ]
 
 
 def test_an_edited_system_is_told_in_its_title_and_sources(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.cli.command import typed
 from thorax.plan import system_files
 from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster
 from thorax.plan.published import compare_rows, ready
-from thorax.plan.system_files import find_system
+from thorax.plan.system_files import find_system, list_systems
 from thorax.report.plan_cluster import cluster_plan_tables, stops_text
 from thorax.report.plan_cluster_plots import cluster_plot
 from thorax.report.text import duration_text
@@ -73,6 +73,48 @@ def test_choices_are_in_the_document_of_a_plan_beside_its_rows() -> None:
     choices = find_system("zenith").models[0].choices
     assert plan.document()["choices"] == list(choices)
     assert {row.choices for row in plan.compared} == {len(choices)} == {3}
+
+
+@pytest.mark.parametrize("more", [("--epochs", 30), ("--set", "between.alpha_s=1e-6")])
+def test_choices_are_told_where_the_model_is_held_against_no_rows(
+    more: tuple[str, object], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = find_system("zenith").models[0].choices
+    words = ("plan", "cluster", "--system", "zenith", "--workers", 64, *more)
+    _, out, _ = typed(capfd, monkeypatch, *words, "--json")
+    plan = json.loads(out)
+    assert plan["compared"] == []
+    assert plan["choices"] == list(choices)
+    assert "choices" not in plan["inputs"]
+    _, out, _ = typed(capfd, monkeypatch, *words)
+    assert f"Chosen with all rows known: {'; '.join(choices)}." in " ".join(out.split())
+
+
+def test_choices_go_into_a_file_and_come_back_from_it(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    words = ("plan", "cluster", "--workers", 64)
+    _, out, _ = typed(capfd, monkeypatch, *words, "--write-file", path, "--json")
+    written = json.loads(out)
+    _, out, _ = typed(capfd, monkeypatch, *words, "--system", path, "--json")
+    plan = json.loads(out)
+    assert plan["title"] == written["title"]
+    assert plan["sources"][0] == "file: mine.toml: as thorax plan cluster wrote it"
+    assert plan["choices"] == written["choices"] == list(find_system("zenith").models[0].choices)
+    _, out, _ = typed(capfd, monkeypatch, *words, "--system", path)
+    assert "Chosen with all rows known, as the file says: the fixed time" in " ".join(out.split())
+
+
+def test_nothing_of_a_plan_is_called_a_prediction(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for system in list_systems():
+        for more in ((), ("--json",)):
+            words = ("plan", "cluster", "--system", system, "--workers", 1, *more)
+            status, out, _ = typed(capfd, monkeypatch, *words)
+            assert status == 0
+            assert "predict" not in out
 
 
 def test_published_rows_say_what_the_model_took_from_them() -> None:

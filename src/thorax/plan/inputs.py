@@ -227,7 +227,12 @@ def _with_card(server: Server, benchmark: BenchmarkResult, cards: Modelled, path
     card = CardModel(name=f"{names.pop()} of {path.name}", steps=tuple(steps), batch=batch,
                      requests=max(4, len(steps)), power_w=cards.power_w)  # fmt: skip
     sources = [
-        f"card.steps: modelled: {path.name}; other devices measured",
+        f"card.steps: modelled: {path.name}",
+        *(
+            f"card.steps.others: measured: {path.name}, layers of other devices"
+            for stage in cards.stages
+            if stage.origin == "measured"
+        ),
         f"card.power_w: modelled: {path.name}: {cards.source}",
     ]
     if batch > 1:

@@ -1,4 +1,4 @@
-"""What `thorax plan server` and `thorax plan cluster` compute; nothing in it was measured."""
+"""What `thorax plan server` and `thorax plan cluster` compute from constants: modelled."""
 
 from enum import StrEnum
 from typing import Literal, Self
@@ -156,7 +156,7 @@ class ServerPlan(Result):
 
     command: Literal["plan server"] = "plan server"
     modelled: Literal[True] = True
-    """No clock or meter has seen it."""
+    """No clock or meter has seen it; `sources` says which of its constants were measured."""
     server: str
     """Its name."""
     full_name: str
@@ -294,7 +294,7 @@ class ClusterPlan(Result):
 
     command: Literal["plan cluster"] = "plan cluster"
     modelled: Literal[True] = True
-    """No clock or meter has seen it."""
+    """No clock or meter has seen it; `sources` says which of its constants were measured."""
     system: str
     """Name of the cluster."""
     title: str
