@@ -1,8 +1,8 @@
 """Claim: how near models of clusters with one or two fitted numbers come to other published rows.
 
-No row is a prediction: all were known when the models were written, and those that plans use were
-chosen with them in view. Beside the errors on these rows stand those of `benchmarks.left_out`,
-where what ranks lose comes from systems on other machines.
+All rows were known when the models were written, and those that plans use were chosen with them in
+view, whatever the name of the claim says. Beside the errors on these rows stand those of
+`benchmarks.left_out`, where what ranks lose comes from systems on other machines.
 
     python -m benchmarks.cluster_predictions
     python -m benchmarks.cluster_predictions --measure
@@ -14,8 +14,8 @@ all rows known, and the naive baseline what adding up ranks from the first fitte
 Nothing is timed, so the result does not depend on the machine: a test computes it again.
 
 With `--measure`, ranks of this machine are measured too (`thorax doctor cluster`, about three
-minutes on two idle cores): one rank alone predicts two, with nothing taken from the run of two but
-the link, and two are measured.
+minutes on two idle cores): two are measured, and modelled from one rank alone, with nothing taken
+from the run of two but the link.
 """
 
 import argparse
@@ -33,15 +33,15 @@ from benchmarks.harness.result import parse_args, table, write
 from benchmarks.left_out import leave_one_out
 from benchmarks.record.tables import left_out as left_out_table
 from thorax.files.atomic import write_text
-from thorax.plan.published import predict, ready, solve
-from thorax.plan.systems import find_system, list_systems, read_doctor
+from thorax.plan.published import compare_rows, ready, solve
+from thorax.plan.system_files import find_system, list_systems, read_doctor
 from thorax.plan.training_time import all_reduce_s, update, workload
 
 GOAL: Final = 0.1
 """Error of a row that is not fitted that is aimed at."""
 
 
-def predictions() -> dict[str, Any]:
+def comparisons() -> dict[str, Any]:
     """Return every row of every system by every model of it, and how many meet the goal."""
     rows, solved = [], []
     for name in list_systems():
@@ -61,7 +61,7 @@ def predictions() -> dict[str, Any]:
                     },
                 }
             )
-            for one in predict(system, model):
+            for one in compare_rows(system, model):
                 row = one.model_dump()
                 rows.append(
                     {
@@ -308,7 +308,7 @@ def show(document: dict[str, Any]) -> None:
 
 
 def measure(duration_s: float, images: int, side: int, turns: int) -> dict[str, Any]:
-    """Return one and two ranks, measured by turns, and two predicted from one.
+    """Return one and two ranks, measured by turns, and two modelled from one.
 
     Args:
         duration_s: of each run of the doctor.
@@ -337,7 +337,7 @@ def measure(duration_s: float, images: int, side: int, turns: int) -> dict[str, 
             errors.append(modelled / both["step_s"] - 1)
             seen.append({"measured_step_s": both["step_s"], "modelled_step_s": modelled})
     table(
-        "\nTwo ranks of this machine, predicted from one",
+        "\nTwo ranks of this machine, modelled from one",
         ("turn", "measured s", "modelled s", "error"),
         [
             (
@@ -381,10 +381,10 @@ def main() -> None:
     given = parse_args(parser)
     if given.measure:
         found = measure(given.duration, given.images, given.side, given.turns)
-        path = write("cluster_prediction_measured", found, rehearsal=given.rehearsal)
+        path = write("cluster_model_measured", found, rehearsal=given.rehearsal)
         print(f"written: {path}")
         return
-    document = predictions()
+    document = comparisons()
     show(document)
     print(left_out_table(document))
     path = write("cluster_predictions", document, rehearsal=given.rehearsal, modelled=True)

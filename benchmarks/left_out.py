@@ -19,8 +19,9 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from thorax.errors import UsageError
-from thorax.plan.published import predict, ready
-from thorax.plan.systems import Model, System, find_system, list_systems
+from thorax.plan.published import compare_rows, ready
+from thorax.plan.system_files import find_system, list_systems
+from thorax.plan.systems import Model, System
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def _errors(system: System, losses: Losses) -> Iterator[tuple[str, float]]:
         },
     )  # fmt: skip
     try:
-        rows = predict(system, model)
+        rows = compare_rows(system, model)
     except UsageError:
         # No rate explains the row beside losses of another system: they do not fit this one.
         return

@@ -81,7 +81,7 @@ _MODEL: Final = "cluster_predictions: summary[system=zenith,model=rate and cost 
 _ZENITH: Final = (
     f"zenith, with {{{_MODEL}.free_numbers | d}} numbers fitted and {{{_MODEL}.choices | d}} choices "
     f"made with the rows known, {{{_MODEL}.within_goal | d}} of "
-    f"{{{_MODEL}.tested else summary[system=zenith,model=rate and cost of an update].predicted | d}} "
+    f"{{{_MODEL}.tested | d}} "
     f"({{{_MODEL}.linear_within_goal | d}} by adding ranks up)"
 )
 

@@ -155,6 +155,8 @@ OBJECTIONS: Final[Sequence[Objection]] = (
         ),
         held_by=(
             "report/test_plan_cluster.py::test_choices_are_in_the_document_of_a_plan_beside_its_rows",
+            "report/test_plan_cluster.py::test_choices_are_told_where_the_model_is_held_against_no_rows",
+            "report/test_plan_cluster.py::test_nothing_of_a_plan_is_called_a_prediction",
             "plan/test_published.py::test_a_system_left_out_has_nothing_but_its_rate_from_its_rows",
         ),
     ),
@@ -168,7 +170,9 @@ OBJECTIONS: Final[Sequence[Objection]] = (
         "An edited card is refused, or told in title and sources.",
         held_by=(
             "plan/test_server_plan.py::test_an_edited_file_is_told_in_the_title_and_the_sources",
-            "plan/test_systems.py::test_an_edited_system_is_told_in_its_title_and_sources",
+            "plan/test_system_files.py::test_an_edited_system_is_told_in_its_title_and_sources",
+            "plan/test_server_plan.py::test_a_card_that_was_changed_below_a_right_digest_is_not_published",
+            "plan/test_system_files.py::test_a_right_digest_below_other_constants_publishes_nothing",
         ),
     ),
     Objection(

@@ -117,7 +117,8 @@ def write_effective(model: BaseModel, path: Path, *, signed: bool = False) -> No
 def file_state(path: Path) -> FileState:
     """Return whether a file that was loaded is as `write_effective` signed it, edited, or neither.
 
-    It guards against numbers that are changed below sources that are not, not against malice.
+    It catches slips, numbers that are changed below sources that are not, and no forger: the
+    digest has no key.
     """
     text = read_limited(path, _LONGEST).decode()
     above, mark, digest = text.rpartition(_SIGNATURE)
@@ -153,10 +154,11 @@ class FileOrigin:
         """
         others = [source for source in sources if not source.startswith("file: ")]
         if self.state != "as written":
-            others = [self._given(source) for source in others]
+            others = [self.given(source) for source in others]
         return (f"file: {self.name}: {self.meaning}", *others)
 
-    def _given(self, source: str) -> str:
+    def given(self, source: str) -> str:
+        """Return a source as the file's own words; one that is given already stays."""
         key, colon, rest = source.partition(": ")
         if not colon or re.match(r"given\b", rest):
             return source

@@ -7,8 +7,9 @@ import pytest
 
 from thorax.errors import UsageError
 from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster, workers_in
-from thorax.plan.published import predict, ready
-from thorax.plan.systems import change, find_system
+from thorax.plan.published import compare_rows, ready
+from thorax.plan.system_files import find_system
+from thorax.plan.systems import change
 from thorax.plan.training_time import train
 
 
@@ -90,7 +91,7 @@ def test_a_cluster_of_which_the_last_can_be_shared_no_further_says_so() -> None:
 def test_published_figures_stand_beside_the_plan_of_their_topology() -> None:
     found = find_system("c4140-v100")
     plan = plan_cluster(
-        ready(found), ClusterQuestion("densenet121", (1, 16)), predict(found, found.models[0])
+        ready(found), ClusterQuestion("densenet121", (1, 16)), compare_rows(found, found.models[0])
     )
     last = plan.published[-1]
     assert last.workers == 16

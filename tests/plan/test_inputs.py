@@ -326,4 +326,11 @@ def test_a_benchmark_of_a_card_gives_its_stages(tmp_path: Path) -> None:
     assert made.card is not None
     assert made.card.demand_s("card") == pytest.approx(9e-3)
     assert made.card.demand_s("host") == pytest.approx(1.109e-3)
+    # What a clock saw of the card's way is told apart from what the cycle model says.
+    assert [source for source in made.sources if source.startswith("card.steps")][:2] == [
+        "card.steps: modelled: benchmark.json",
+        "card.steps.others: measured: benchmark.json, layers of other devices",
+    ]
+    plan = plan_server(made, ServerQuestion((1,), (CpuRole.OFFLOAD,), images=1000))
+    assert server_table(plan).note.endswith("give together with others is modelled.")
     assert made.card.power_w == 43.0

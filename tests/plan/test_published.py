@@ -7,8 +7,8 @@ import pytest
 from benchmarks.cluster_predictions import (
     GOAL,
     all_reduce_markdown,
+    comparisons,
     markdown,
-    predictions,
 )
 from benchmarks.left_out import MOVED, leave_one_out
 from benchmarks.record.bindings import ROOT
@@ -17,8 +17,9 @@ from benchmarks.record.tables import left_out as left_out_table
 
 from thorax.config import check
 from thorax.errors import UsageError
-from thorax.plan.published import compare, predict, ready, solve
-from thorax.plan.systems import Fit, Model, System, change, find_system, list_systems
+from thorax.plan.published import compare, compare_rows, ready, solve
+from thorax.plan.system_files import find_system, list_systems
+from thorax.plan.systems import Fit, Model, System, change
 
 FIGURES = ("modelled", "error", "linear", "linear_error")
 
@@ -27,15 +28,13 @@ FIGURES = ("modelled", "error", "linear", "linear_error")
 def test_a_fitted_row_is_met_and_called_calibrated(name: str) -> None:
     system = find_system(name)
     for model in system.models:
-        rows = predict(system, model)
+        rows = compare_rows(system, model)
         assert {one.row for one in rows if one.how == "calibrated"} == {
             fit.row for fit in model.fits
         }
         for one in rows:
             assert one.free_numbers == len(model.fits)
             assert one.choices == len(model.choices)
-            # Every row was known when its file was written.
-            assert one.how != "predicted"
             if model.choices:
                 assert one.how in ("calibrated", "chosen", "identity")
             if one.how == "calibrated":
@@ -46,7 +45,7 @@ def test_a_fitted_row_is_met_and_called_calibrated(name: str) -> None:
 def test_the_chosen_models_stay_within_the_goal_on_rows_they_were_chosen_with(name: str) -> None:
     system = find_system(name)
     # A regression test: forms were chosen with these rows known, so it proves no more than that.
-    for one in predict(system, system.models[0]):
+    for one in compare_rows(system, system.models[0]):
         assert abs(one.error) <= GOAL, one
 
 
@@ -74,7 +73,7 @@ def test_a_row_that_losses_do_not_move_is_no_test_of_them() -> None:
         if not system.models[0].fits[1:]:
             continue
         # With all that is fitted its own model is that of the rows in-sample.
-        own = {row.row: row.error for row in predict(system, system.models[0])}
+        own = {row.row: row.error for row in compare_rows(system, system.models[0])}
         assert all(abs(own[row] - error) < MOVED for row, error in one.unmoved.items())
         assert all(abs(own[row] - error) >= MOVED for row, error in one.errors.items())
     unmoved = {one.system: set(one.unmoved) for one in leave_one_out() if one.unmoved}
@@ -83,7 +82,7 @@ def test_a_row_that_losses_do_not_move_is_no_test_of_them() -> None:
 
 def test_the_naive_baseline_adds_ranks_up_from_the_first_fitted_row() -> None:
     system = find_system("zenith")
-    rows = {one.row: one for one in predict(system, system.models[0])}
+    rows = {one.row: one for one in compare_rows(system, system.models[0])}
     assert rows["resnet50-512-b8192"].linear == pytest.approx(1362)
     assert rows["resnet50-1024"].linear == pytest.approx(1362 / 2, rel=2e-3)
     assert rows["resnet50-800"].linear == pytest.approx(1362 * 512 / 800, rel=2e-3)
@@ -91,7 +90,7 @@ def test_the_naive_baseline_adds_ranks_up_from_the_first_fitted_row() -> None:
         rows["densenet121-1"].linear / 64, rel=1e-3
     )
     caffe = find_system("zenith-intel-caffe")
-    assert {one.linear for one in predict(caffe, caffe.models[0])} == {0.83}
+    assert {one.linear for one in compare_rows(caffe, caffe.models[0])} == {0.83}
 
 
 def test_published_figures_stand_beside_the_plan_they_were_compared_with() -> None:
@@ -170,9 +169,9 @@ def test_a_row_that_no_number_explains_is_refused() -> None:
     assert caught.value.code == "plan-fit"
 
 
-def test_the_committed_predictions_are_computed_again() -> None:
+def test_the_committed_comparisons_are_computed_again() -> None:
     committed = Evidence().newest("cluster_predictions").document
-    fresh = json.loads(json.dumps(predictions()))
+    fresh = json.loads(json.dumps(comparisons()))
     assert committed["sources"] == fresh["sources"]
     assert len(committed["models"]) == len(fresh["models"])
     for old, new in zip(committed["rows"], fresh["rows"], strict=True):

@@ -148,6 +148,7 @@ def test_a_cluster_of_extremes_is_refused_or_its_plan_is_of_numbers(
         ("server", "--cards", "1,99999999999999999999"),
         ("cluster", "--set", "images_per_s=1e-300"),
         ("cluster", "--set", "sources=5"),
+        ("cluster", "--set", "choices=[]"),
         ("cluster", "--images", "9" * 21),
         ("cluster", "--workers", "9" * 5000),
         ("cluster", "--workers", "٠..4"),

@@ -1,5 +1,6 @@
 """`thorax plan server`: its document, table and picture."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,37 @@ def test_an_edited_file_is_told_in_the_title_and_the_sources(
     file.write_text(text[: text.index("# sha256")], "utf-8")
     _, out, _ = typed(capfd, monkeypatch, *read, "--json")
     assert json.loads(out)["full_name"].endswith("(mine.toml, unsigned)")
+
+
+def test_a_card_that_was_changed_below_a_right_digest_is_not_published(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.toml"
+    words = ["plan", "server", "--images", 1000, "--cards", 4]
+    typed(capfd, monkeypatch, *words, "--preset", "r740-2019", "--write-file", file)
+    text = file.read_text("utf-8")
+    faster = text.replace("images_per_s = 312.75", "images_per_s = 2000.0")
+    assert faster != text
+    for name in ("r740-2019", "nameless"):
+        above = faster.partition("# sha256")[0].replace('name = "r740-2019"', f'name = "{name}"')
+        digest = hashlib.sha256(above.encode()).hexdigest()
+        file.write_text(f"{above}# sha256 of all lines above: {digest}\n", "utf-8")
+        status, out, _ = typed(capfd, monkeypatch, *words, "--file", file, "--json")
+        plan = json.loads(out)
+        assert status == 0
+        assert plan["full_name"].endswith("(mine.toml, differs from r740-2019)")
+        assert plan["sources"][0].startswith(
+            "file: mine.toml: differs from r740-2019 in card.steps"
+        )
+        steps = [source for source in plan["sources"] if source.startswith("card.steps")]
+        assert steps
+        assert all(": given: by mine.toml, which says: " in source for source in steps)
+        _, out, _ = typed(capfd, monkeypatch, *words, "--file", file)
+        assert "(mine.toml, differs from r740-2019)" in " ".join(out.split())
+        kinds = " ".join(out.split()).partition("Constants published: ")[2].partition("; ")[0]
+        assert "card.steps" not in kinds
+        # What nobody changed is still as it was published.
+        assert "card.power_w" in kinds
 
 
 def test_a_ratio_that_was_published_of_a_card_is_refused_beside_another(

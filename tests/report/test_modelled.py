@@ -92,6 +92,14 @@ def test_constants_are_told_by_how_well_they_are_known() -> None:
     assert kinds_text([]) == ""
 
 
+@pytest.mark.parametrize("kind", ["measured", "replayed"])
+def test_measured_constants_beside_others_make_nothing_measured(kind: str) -> None:
+    source = f"cpu.images_per_s: {kind}: cpu.json"
+    assert kinds_text([source]) == f"Constants {kind}: cpu.images_per_s."
+    both = kinds_text([source, "card.steps: modelled: tiny"])
+    assert both.endswith("card.steps. What measured ones give together with others is modelled.")
+
+
 def test_what_is_given_is_no_longer_what_another_source_says() -> None:
     sources = [
         "speedup: published: Dell EMC",

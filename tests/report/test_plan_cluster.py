@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from tests.cli.command import typed
 
-from thorax.plan import systems
+from thorax.plan import system_files
 from thorax.plan.cluster_plan import ClusterQuestion, plan_cluster
-from thorax.plan.published import predict, ready
-from thorax.plan.systems import find_system
+from thorax.plan.published import compare_rows, ready
+from thorax.plan.system_files import find_system, list_systems
 from thorax.report.plan_cluster import cluster_plan_tables, stops_text
 from thorax.report.plan_cluster_plots import cluster_plot
 from thorax.report.text import duration_text
@@ -26,7 +26,7 @@ CONTRACT = {
 def planned(**fields: Any) -> ClusterPlan:  # noqa: ANN401 - of a question
     found = find_system("zenith")
     question = ClusterQuestion(**{"topology": "resnet50", "workers": (1, 512, 1024), **fields})
-    return plan_cluster(ready(found), question, predict(found, found.models[0]))
+    return plan_cluster(ready(found), question, compare_rows(found, found.models[0]))
 
 
 def test_the_document_has_what_was_promised_and_draws_three_networks(
@@ -61,7 +61,7 @@ def test_the_tables_fit_a_terminal_and_say_modelled(
         assert text in out
     told = " ".join(out.split())
     for text in (
-        "2 fitted numbers, 3 choices, no prediction",
+        "Held against published rows: 2 fitted numbers, 3 choices, all rows known beforehand",
         "Chosen with all rows known: the fixed time is of an update of several ranks",
         "Workers a node: 4 (derived: 1,024 ranks on 256 nodes; assumed for other numbers",
     ):
@@ -72,7 +72,49 @@ def test_choices_are_in_the_document_of_a_plan_beside_its_rows() -> None:
     plan = planned()
     choices = find_system("zenith").models[0].choices
     assert plan.document()["choices"] == list(choices)
-    assert {row.choices for row in plan.predictions} == {len(choices)} == {3}
+    assert {row.choices for row in plan.compared} == {len(choices)} == {3}
+
+
+@pytest.mark.parametrize("more", [("--epochs", 30), ("--set", "between.alpha_s=1e-6")])
+def test_choices_are_told_where_the_model_is_held_against_no_rows(
+    more: tuple[str, object], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = find_system("zenith").models[0].choices
+    words = ("plan", "cluster", "--system", "zenith", "--workers", 64, *more)
+    _, out, _ = typed(capfd, monkeypatch, *words, "--json")
+    plan = json.loads(out)
+    assert plan["compared"] == []
+    assert plan["choices"] == list(choices)
+    assert "choices" not in plan["inputs"]
+    _, out, _ = typed(capfd, monkeypatch, *words)
+    assert f"Chosen with all rows known: {'; '.join(choices)}." in " ".join(out.split())
+
+
+def test_choices_go_into_a_file_and_come_back_from_it(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    words = ("plan", "cluster", "--workers", 64)
+    _, out, _ = typed(capfd, monkeypatch, *words, "--write-file", path, "--json")
+    written = json.loads(out)
+    _, out, _ = typed(capfd, monkeypatch, *words, "--system", path, "--json")
+    plan = json.loads(out)
+    assert plan["title"] == written["title"]
+    assert plan["sources"][0] == "file: mine.toml: as thorax plan cluster wrote it"
+    assert plan["choices"] == written["choices"] == list(find_system("zenith").models[0].choices)
+    _, out, _ = typed(capfd, monkeypatch, *words, "--system", path)
+    assert "Chosen with all rows known, as the file says: the fixed time" in " ".join(out.split())
+
+
+def test_nothing_of_a_plan_is_called_a_prediction(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for system in list_systems():
+        for more in ((), ("--json",)):
+            words = ("plan", "cluster", "--system", system, "--workers", 1, *more)
+            status, out, _ = typed(capfd, monkeypatch, *words)
+            assert status == 0
+            assert "predict" not in out
 
 
 def test_published_rows_say_what_the_model_took_from_them() -> None:
@@ -182,7 +224,7 @@ def test_algorithms_are_compared_and_what_was_planned_is_written(
         assert document["inputs"]["algorithm"] == name
         assert "algorithm: given, in place of the above" in document["sources"]
         times[name] = document["rows"][0]["time_to_train_s"]
-        assert document["predictions"] == []
+        assert document["compared"] == []
     assert times["ring"] > times["hierarchical"]
     status, out, _ = typed(capfd, monkeypatch, *words, "--system", path)
     assert status == 0
@@ -215,7 +257,7 @@ def test_a_file_without_published_figures_is_a_reason_that_is_told(
     _, out, _ = typed(capfd, monkeypatch, *words, "--system", path, "--json")
     plan = json.loads(out)
     assert plan["inputs"]["node_power_w"] == 45.0
-    assert "its file holds none" in plan["predictions_left_out"]
+    assert "its file holds none" in plan["compared_left_out"]
     _, out, _ = typed(capfd, monkeypatch, *words, "--system", path)
     shown = " ".join(out.split())
     assert "its file holds none" in shown
@@ -227,13 +269,13 @@ def test_published_figures_of_a_file_are_as_the_file_says(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.toml"
-    own = Path(systems.__file__).parent / "systems" / "intel-caffe.toml"
+    own = Path(system_files.__file__).parent / "systems" / "intel-caffe.toml"
     path.write_text(own.read_text("utf-8"), "utf-8")
     words = ("plan", "cluster", "--workers", 64, "--system")
     _, out, _ = typed(capfd, monkeypatch, *words, path)
-    assert "Published, as the file says, and modelled: 1 fitted number" in out
+    assert "Held against published rows, as the file says: 1 fitted number" in out
     _, out, _ = typed(capfd, monkeypatch, *words, "intel-caffe")
-    assert "Published and modelled: 1 fitted number" in out
+    assert "Held against published rows: 1 fitted number" in out
 
 
 def test_published_figures_of_another_plan_are_left_out_and_told(
@@ -253,7 +295,7 @@ def test_published_figures_of_another_plan_are_left_out_and_told(
 
 def test_every_published_figure_of_a_picture_has_its_sign_explained() -> None:
     found = find_system("c4140-v100")
-    rows = predict(found, found.models[0])
+    rows = compare_rows(found, found.models[0])
     plans = [
         plan_cluster(ready(found), ClusterQuestion(topology, (1, 4, 16)), rows)
         for topology in ("resnet50", "densenet121")

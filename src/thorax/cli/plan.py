@@ -367,15 +367,15 @@ def cluster(
         worth=options.worth,
     )
     with computing(published.name):
-        predictions, left_out = compare(published, system, options.epochs)
-        plan = plan_cluster(system, question, predictions, left_out=left_out)
+        compared, left_out = compare(published, system, options.epochs)
+        plan = plan_cluster(system, question, compared, left_out=left_out)
     require_finite(plan.document(), published.name)
     if write_file is not None:
         alone = system.model_copy(update={"models": (), "published": ()})
         write_effective(alone, write_file, signed=True)
     if figure is not None:
         with computing(published.name):
-            _draw_cluster(system, question, predictions, figure)
+            _draw_cluster(system, question, compared, figure)
     written = {"figure": figure, "system": write_file}
     console.answer(plan, json, lambda: cluster_plan_tables(plan), *_named(written))
 
@@ -398,7 +398,8 @@ def _systems(options: ClusterOptions) -> "tuple[System, System]":
     """Return the cluster as it was published or measured, and as it is planned with."""
     from thorax.plan.published import ready
     from thorax.plan.ranges import computing
-    from thorax.plan.systems import change, find_system, read_doctor
+    from thorax.plan.system_files import find_system, read_doctor
+    from thorax.plan.systems import change
 
     if options.calibrate is None:
         published = find_system(options.system or "zenith")
@@ -421,7 +422,7 @@ def _systems(options: ClusterOptions) -> "tuple[System, System]":
 
 
 def _draw_cluster(
-    system: "System", question: "ClusterQuestion", predictions: "Sequence[PublishedRow]", path: Path
+    system: "System", question: "ClusterQuestion", compared: "Sequence[PublishedRow]", path: Path
 ) -> None:
     """Draw a plan, beside those of other networks where they are of one family."""
     from thorax.plan.cluster_plan import plan_cluster
@@ -430,8 +431,7 @@ def _draw_cluster(
 
     family = FAMILY if question.topology in FAMILY else (question.topology,)
     plans = [
-        plan_cluster(system, replace(question, topology=topology), predictions)
-        for topology in family
+        plan_cluster(system, replace(question, topology=topology), compared) for topology in family
     ]
     write_picture(cluster_plot(plans), path)
 

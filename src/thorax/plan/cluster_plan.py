@@ -15,6 +15,9 @@ from thorax.results.plan import ClusterPlan, ClusterRow, PublishedPoint, Publish
 WORTH: Final = 0.5
 """Least share of the ideal by which twice the workers must shorten a run to pay, by default."""
 
+_NO_CONSTANTS: Final = {"sources", "choices", "models", "published"}
+"""Fields of a system that a plan does not compute with."""
+
 
 def workers_in(text: str) -> tuple[int, ...]:
     """Return numbers of workers from `64`, `1,64,512` or `1..1024`, which doubles; ascending.
@@ -76,13 +79,14 @@ class ClusterQuestion:
 def plan_cluster(
     system: System,
     question: ClusterQuestion,
-    predictions: Sequence[PublishedRow] = (),
+    compared: Sequence[PublishedRow] = (),
     *,
     left_out: str | None = None,
 ) -> ClusterPlan:
     """Return how long a network would train on a cluster whose numbers are all known.
 
-    Published rows stand beside it, and in words why some of them are left out.
+    Beside it stand the published rows that its model is compared with, and in words why some of
+    them are left out.
 
     Raises:
         UsageError: as `train`.
@@ -101,15 +105,15 @@ def plan_cluster(
         topology=question.topology,
         images=system.images,
         sources=(*system.sources, f"epochs: {_epochs_text(system, question)}"),
-        inputs=system.model_dump(mode="json", exclude={"sources", "models", "published"}),
+        inputs=system.model_dump(mode="json", exclude=_NO_CONSTANTS),
         rows=tuple(rows),
         stops_paying=tuple(stops),
-        predictions_left_out=left_out,
-        choices=system.models[0].choices if predictions and system.models else (),
-        predictions=tuple(predictions),
+        compared_left_out=left_out,
+        choices=system.choices,
+        compared=tuple(compared),
         published=tuple(
             _point(system, row)
-            for row in predictions
+            for row in compared
             if row.topology == question.topology and row.quantity != "efficiency"
         ),
     )

@@ -22,8 +22,18 @@ from thorax.fpga.card import FpgaCard
 from thorax.fpga.card import program as put
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import WorkloadLayer, describe
+from thorax.plan.file_claims import Shipped, judge, marked
 from thorax.plan.ranges import as_changed, before_changed, require_no_sources
-from thorax.plan.server import CardModel, CpuModel, Place, Server, Step, card_rate
+from thorax.plan.server import (
+    PRESETS,
+    CardModel,
+    CpuModel,
+    Place,
+    Server,
+    Step,
+    card_rate,
+    find_preset,
+)
 from thorax.results.benchmark import BenchmarkResult
 from thorax.results.energy import PowerResult
 from thorax.results.shared import Modelled
@@ -67,10 +77,12 @@ def read_server(path: Path) -> Server:
     """
     server = load(path, Server)
     origin = file_origin(path, "thorax plan server")
+    shipped = Shipped(PRESETS, find_preset, "full_name")
+    claims = judge(server, origin, shipped)
     return server.model_copy(
         update={
-            "full_name": server.full_name + origin.mark,
-            "sources": origin.attribute(server.sources),
+            "full_name": marked(server.full_name, claims.mark),
+            "sources": claims.sources,
         }
     )
 
@@ -215,7 +227,12 @@ def _with_card(server: Server, benchmark: BenchmarkResult, cards: Modelled, path
     card = CardModel(name=f"{names.pop()} of {path.name}", steps=tuple(steps), batch=batch,
                      requests=max(4, len(steps)), power_w=cards.power_w)  # fmt: skip
     sources = [
-        f"card.steps: modelled: {path.name}; other devices measured",
+        f"card.steps: modelled: {path.name}",
+        *(
+            f"card.steps.others: measured: {path.name}, layers of other devices"
+            for stage in cards.stages
+            if stage.origin == "measured"
+        ),
         f"card.power_w: modelled: {path.name}: {cards.source}",
     ]
     if batch > 1:

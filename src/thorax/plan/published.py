@@ -1,8 +1,8 @@
 """Published rows of a system beside what a model of it says, with what it took from them.
 
 A model of a system says which numbers are fitted to which rows, and what was chosen with the rows
-known; all others stand in its file, from data sheets or assumed. No row is a prediction: each was
-known when its file was written.
+known; all others stand in its file, from data sheets or assumed. Each row was known when its file
+was written: a model is held against rows that it knew.
 """
 
 import math
@@ -27,12 +27,13 @@ _STEP: Final = math.log(1.25)
 
 
 def solve(system: System, model: Model) -> System:
-    """Return a system with the free numbers of a model found and its changes made.
+    """Return a system with the free numbers of a model found, its changes and choices made.
 
     Raises:
         UsageError: `plan-fit` where no number explains a row; `config-key` or `config-value`.
     """
-    table = {**system.model_dump(mode="json"), **model.changes}
+    choices = {"choices": model.choices}
+    table = {**system.model_dump(mode="json"), **choices, **model.changes}
     return _fitted(check(table, System, f"{system.name}, {model.name}"), model, model.fits)
 
 
@@ -142,16 +143,13 @@ def compare(
         UsageError: as `solve`.
     """
     if not system.models:
-        return (), (
-            "no published figures stand beside this plan, nor the choices of a model of them: its "
-            "file holds none"
-        )
+        return (), ("no published figures stand beside this plan: its file holds none")
     solved = ready(system)
     told = ("node_power_w", "sources", "title")
     power = {field: getattr(solved, field) for field in told}
     if epochs is not None or changed.model_copy(update=power) != solved:
         return (), "published figures are left out: options change what they were compared with"
-    rows = tuple(predict(system, system.models[0]))
+    rows = tuple(compare_rows(system, system.models[0]))
     if changed.node_power_w == solved.node_power_w:
         return rows, None
     others = tuple(row for row in rows if row.quantity != "energy_kwh")
@@ -159,17 +157,17 @@ def compare(
     return others, None if len(others) == len(rows) else reason
 
 
-def predict(system: System, model: Model) -> list[PublishedRow]:
+def compare_rows(system: System, model: Model) -> list[PublishedRow]:
     """Return every published row of a system beside what a model says of it, and how they relate.
 
     Raises:
         UsageError: as `solve`.
     """
     solved = solve(system, model)
-    return [_predicted(system, solved, model, row) for row in system.published]
+    return [_compared(system, solved, model, row) for row in system.published]
 
 
-def _predicted(system: System, solved: System, model: Model, row: Published) -> PublishedRow:
+def _compared(system: System, solved: System, model: Model, row: Published) -> PublishedRow:
     modelled, added = quantity(solved, model, row), linear(system, model, row)
     return PublishedRow(
         system=system.name,

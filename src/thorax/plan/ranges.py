@@ -62,17 +62,18 @@ def computing(what: str) -> Iterator[None]:
 
 
 def require_no_sources(keys: Sequence[str]) -> None:
-    """Refuse sources among what is set: a plan says itself where its numbers are from.
+    """Refuse sources and choices among what is set: a plan says itself how its numbers came about.
 
     Raises:
         UsageError: `plan-sources`.
     """
-    if any(key.partition(".")[0].strip() == "sources" for key in keys):
-        raise UsageError(
-            "plan-sources",
-            "--set sources would say where numbers are from that came from elsewhere; a plan says "
-            "of what is set that it was: leave it out, or write them in a file",
-        )
+    for key in (key.partition(".")[0].strip() for key in keys):
+        if key in ("sources", "choices"):
+            raise UsageError(
+                "plan-sources",
+                f"--set {key} would say of numbers what does not hold of them; a plan says of what "
+                "is set that it was: leave it out, or write it in a file",
+            )
 
 
 def as_changed(title: str) -> str:

@@ -35,7 +35,7 @@ _QUANTITIES: Final[Mapping[Quantity, str]] = {
 def cluster_plan_tables(plan: ClusterPlan) -> list[Table]:
     """Return the plan, where its time goes, and how the model meets what was published."""
     tables = [_plan(plan), _times(plan)]
-    if plan.predictions:
+    if plan.compared:
         tables.append(_published(plan))
     return tables
 
@@ -57,8 +57,11 @@ def _plan(plan: ClusterPlan) -> Table:
     notes = [*map(stops_text, plan.stops_paying), sentence(epochs)]
     if plan.rows[0].energy_kwh is None:
         notes.append("No energy: the watts of a node are not known; give --node-power.")
-    if plan.predictions_left_out:
-        notes.append(sentence(plan.predictions_left_out))
+    if plan.compared_left_out:
+        notes.append(sentence(plan.compared_left_out))
+    if not plan.compared:
+        # Beside published rows they stand with the rows.
+        notes.append(_choices_text(plan))
     notes += [_nodes_text(plan), kinds_text(plan.sources)]
     return table_of(
         f"{plan.topology} on {plan.title}: {MODELLED}",
@@ -118,17 +121,16 @@ def _jitter_text(plan: ClusterPlan) -> str:
 
 
 def _published(plan: ClusterPlan) -> Table:
-    rows = plan.predictions
+    rows = plan.compared
     free = sorted({row.free_numbers for row in rows})
     numbers = f"{' or '.join(map(str, free))} fitted number{'s' * (free != [1])}"
     count = len(plan.choices)
     chosen = f", {count} choice{'s' * (count != 1)}" if count else ""
-    listed = f" Chosen with all rows known: {'; '.join(plan.choices)}." if plan.choices else ""
+    listed = f" {_choices_text(plan)}" if plan.choices else ""
     # A file that Thorax wrote holds no figures.
-    of_file = any(source.startswith("file: ") for source in plan.sources)
-    published = "Published, as the file says," if of_file else "Published"
+    published = "published rows, as the file says" if _of_file(plan) else "published rows"
     return table_of(
-        f"{published} and modelled: {numbers}{chosen}, no prediction",
+        f"Held against {published}: {numbers}{chosen}, all rows known beforehand",
         rows,
         {
             "Network": lambda row: row.topology,
@@ -148,6 +150,18 @@ def _published(plan: ClusterPlan) -> Table:
         "docs/planning.md.",
         simulated=lambda row: row.how != "calibrated",
     )
+
+
+def _choices_text(plan: ClusterPlan) -> str:
+    """Return in a sentence what was decided about the model with published rows known."""
+    if not plan.choices:
+        return ""
+    known = "known, as the file says" if _of_file(plan) else "known"
+    return f"Chosen with all rows {known}: {'; '.join(plan.choices)}."
+
+
+def _of_file(plan: ClusterPlan) -> bool:
+    return any(source.startswith("file: ") for source in plan.sources)
 
 
 def _figure(value: float) -> str:

@@ -27,7 +27,6 @@ _HOW: Final[dict[Comparison, str]] = {
     "calibrated": "the model fitted to it",
     "chosen": "the model chosen with it known",
     "known": "known, not fitted",
-    "predicted": "predicted",
     "identity": "follows from another",
 }
 _TIMES: Final = {

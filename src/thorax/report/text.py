@@ -96,13 +96,15 @@ _KINDS: Final = (
     "published", "measured", "replayed", "derived", "modelled", "calibrated", "assumed", "given",
 )  # fmt: skip
 """What a constant of a plan may be, from what is known best to what is known least."""
+_MEASURED: Final = ("measured", "replayed")
 
 
 def kinds_text(sources: Iterable[str]) -> str:
     """Return which constants are published, measured, ... assumed: of sources `key: kind: text`.
 
     A source that gives no kind names none, and "" is of none. Of what is given, a part or all of
-    what a key says, whatever another source says of it no longer holds.
+    what a key says, whatever another source says of it no longer holds. Where some are measured,
+    it says what comes of them and others together.
     """
     kinds: dict[str, str] = {}
     for source in sources:
@@ -115,7 +117,11 @@ def kinds_text(sources: Iterable[str]) -> str:
                 kinds[key] = kind
     keys = {kind: [key for key in kinds if kinds[key] == kind] for kind in _KINDS}
     parts = [f"{kind}: {', '.join(found)}" for kind, found in keys.items() if found]
-    return f"Constants {'; '.join(parts)}." if parts else ""
+    mixed = any(keys[kind] for kind in _MEASURED) and len(parts) > 1
+    listed = f"Constants {'; '.join(parts)}." if parts else ""
+    return (
+        f"{listed} What measured ones give together with others is modelled." if mixed else listed
+    )
 
 
 def _overlap(key: str, other: str) -> bool:

@@ -1,4 +1,4 @@
-"""What `thorax plan server` and `thorax plan cluster` compute; nothing in it was measured."""
+"""What `thorax plan server` and `thorax plan cluster` compute from constants: modelled."""
 
 from enum import StrEnum
 from typing import Literal, Self
@@ -17,10 +17,10 @@ Scaling = Literal["batch grows", "batch shared"]
 Quantity = Literal["time_to_train_s", "epoch_s", "images_per_s", "efficiency", "energy_kwh"]
 """What is published of a training run."""
 
-Comparison = Literal["calibrated", "identity", "chosen", "known", "predicted"]
+Comparison = Literal["calibrated", "identity", "chosen", "known"]
 """Where a modelled figure stands to the published one: fitted to it, implied by another, of a model
-that was chosen with it in view, of one that was not but was written with it known. No figure of
-this version is predicted."""
+that was chosen with it in view, of one that was not but was written with it known. All published
+figures were known when the models were made."""
 
 
 class CpuRole(StrEnum):
@@ -156,7 +156,7 @@ class ServerPlan(Result):
 
     command: Literal["plan server"] = "plan server"
     modelled: Literal[True] = True
-    """No clock or meter has seen it."""
+    """No clock or meter has seen it; `sources` says which of its constants were measured."""
     server: str
     """Its name."""
     full_name: str
@@ -294,7 +294,7 @@ class ClusterPlan(Result):
 
     command: Literal["plan cluster"] = "plan cluster"
     modelled: Literal[True] = True
-    """No clock or meter has seen it."""
+    """No clock or meter has seen it; `sources` says which of its constants were measured."""
     system: str
     """Name of the cluster."""
     title: str
@@ -311,12 +311,12 @@ class ClusterPlan(Result):
     """One entry a way of scaling and a number of workers."""
     stops_paying: tuple[ScalingStop, ...]
     """One entry a way of scaling."""
-    predictions_left_out: str | None = None
-    """Why published figures do not stand beside this plan."""
+    compared_left_out: str | None = None
+    """Why the model is not held against published rows beside this plan."""
     choices: tuple[str, ...] = ()
-    """What was decided about the model of this system with all its published rows known."""
-    predictions: tuple[PublishedRow, ...]
-    """Published figures beside those of the model; `how` says which of them it was made with."""
+    """What was decided about the model of this plan with all published rows of its system known."""
+    compared: tuple[PublishedRow, ...]
+    """Published rows that the model is held against; `how` says which of them it was made with."""
     published: tuple[PublishedPoint, ...]
     """Those of this topology."""
 
