@@ -10,7 +10,13 @@ import pytest
 from benchmarks.record import agreement, arithmetic, bindings, documents, page
 from benchmarks.record.bindings import Entry, Register, figures, setting, untested
 from benchmarks.record.catalogue import CLAIMS, Kind
-from benchmarks.record.evidence import Evidence, EvidenceError, Processors, look_up
+from benchmarks.record.evidence import (
+    Evidence,
+    EvidenceError,
+    Processors,
+    is_evidence,
+    look_up,
+)
 from benchmarks.record.headlines import HEADLINES
 from benchmarks.record.objections import OBJECTIONS
 
@@ -181,6 +187,8 @@ def test_paths_choose_entries_and_filters_reduce_them(tmp_path: Path) -> None:
     assert found.text("x: rows[*].turns[*] | count | d") == "3"
     assert found.text("x: rows[*net=c].value | sum | over rows[1].turns[0] | .2f") == "0.67"
     assert found.text('x: "a.b".c | d') == "yes"
+    assert found.text("x: rows[*].value | above rows[*].turns[0] | d") == "0"
+    assert found.text("x: rows[*].turns[0] | above rows[*].value | d") == "2"
     with pytest.raises(EvidenceError, match="0 entries"):
         look_up(found.newest("x"), "rows[net=d]")
 
@@ -272,6 +280,20 @@ def test_a_quantity_is_shown_by_its_name_for_people(tmp_path: Path) -> None:
 def test_a_rehearsal_is_no_evidence(tmp_path: Path) -> None:
     result(tmp_path, "speed", "2026-01-02", AVX2, ratio=1.5, for_record=False)
     assert Evidence(tmp_path).claims == []
+
+
+def test_results_of_code_that_was_not_committed_are_no_evidence(tmp_path: Path) -> None:
+    result(tmp_path, "speed", "2026-01-02", AVX2, ratio=1.5, commit="68a9d68f9142-dirty")
+    commits = {"before": "378c727dbf89", "after": "006ce1a493d7-dirty"}
+    result(tmp_path, "cost", "2026-01-02", AVX2, ratio=1.5, commits=commits)
+    assert Evidence(tmp_path).claims == []
+    result(tmp_path, "speed", "2026-01-01", AVX2, ratio=1.2, commit="68a9d68f9142")
+    result(tmp_path, "cost", "2026-01-01", AVX2, ratio=1.1)  # of before files named a commit
+    assert Evidence(tmp_path).text("speed: ratio | .1f") == "1.2"
+    assert Evidence(tmp_path).claims == ["cost", "speed"]
+    assert not is_evidence({"commit": "68a9d68f9142-dirty"})
+    assert not is_evidence({"for_record": False})
+    assert is_evidence({"commit": None})
 
 
 def test_of_seconds_less_is_better_and_a_passed_bound_is_explained(tmp_path: Path) -> None:

@@ -104,6 +104,8 @@ def phantoms(document: Document) -> str:
         "| subtlety | " + " | ".join(f"{level['subtlety']:.1f}" for level in levels) + " |",
         "|---|" + "---|" * len(levels),
         "| mean | " + " | ".join(f"{level['mean_auroc']:.3f}" for level in levels) + " |",
+        "",
+        "![AUROC against subtlety](figures/phantom_subtlety.svg)",
     ]
     return "\n".join(lines)
 
