@@ -73,7 +73,12 @@ def committed(claim: str, hardware: Mapping[str, Any], folder: Path) -> Path | N
     for path in folder.glob(f"{claim}_*.json"):
         document = _read(path)
         alike = all(document["hardware"].get(key) == hardware[key] for key in _FEATURES)
-        if alike and is_evidence(document) and document["claim"] == claim and "comparisons" in document:
+        if (
+            alike
+            and is_evidence(document)
+            and document["claim"] == claim
+            and "comparisons" in document
+        ):
             moment = str(document["date"]), str(document.get("time_utc", ""))
             found.append((moment, path))
     return max(found)[1] if found else None

@@ -141,6 +141,26 @@ def test_arithmetic_of_the_register_needs_something_to_follow_from() -> None:
         arithmetic.holds("{a: b} + 1", values.__getitem__)
 
 
+def test_a_number_in_disguise_follows_from_nothing() -> None:
+    values = {"a": 6.0, "nothing": 0.0}
+    for disguise in (
+        "43 * 1", "1 * 43", "3.1 + 0", "0 + 3.1", "43 / 1", "43 ** 1", "0 - 43", "43 % 100",
+        "43 * (3 - 2)", "max(43, 0)", "sqrt(1849)", "-(43 * 1)", "round(43 * 1)",
+        "{a} * 0 + 43", "43 + 0 * {a}", "43 + 0 / {a}", "{a} ** 0 + 42", "43 + {a} * (1 - 1)",
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="follows from nothing"):
+            arithmetic.value_of(disguise, values.__getitem__)
+    for comparison in ("1 < 2 + 0", "2 * 3 == 6", "10 ** (-20 / 20) == 0.1", "{a} * 0 < 1"):
+        with pytest.raises(ValueError, match="follows from nothing"):
+            arithmetic.holds(comparison, values.__getitem__)
+    # A reference may be 0 itself, and alone is enough; so are two numbers that count.
+    assert arithmetic.value_of("{nothing} * 100", values.__getitem__) == 0
+    assert arithmetic.value_of("{a} * 1", values.__getitem__) == 6
+    assert arithmetic.value_of("1 / 255", values.__getitem__) == 1 / 255
+    assert arithmetic.value_of("2 ** 10 - 1", values.__getitem__) == 1023
+    assert arithmetic.holds("{nothing} < 1", values.__getitem__)
+
+
 def result(
     folder: Path, claim: str, date: str, instructions: list[str] | None, **keys: object
 ) -> None:
