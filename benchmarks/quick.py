@@ -20,6 +20,7 @@ from typing import Any, Final
 from benchmarks import all as whole
 from benchmarks.harness import result
 from benchmarks.record.agreement import verdict
+from benchmarks.record.comparisons import compared
 from benchmarks.record.evidence import is_evidence
 from thorax.benchmark.confidence import FEWEST_TURNS
 
@@ -107,8 +108,7 @@ def compare(name: str, now: Mapping[str, Any] | None, before: Mapping[str, Any] 
 
 
 def _named(document: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    rows: Iterable[Mapping[str, Any]] = document["comparisons"]
-    return next((row for row in rows if row["name"] == name), None)
+    return next((row for row in compared(document) if row["name"] == name), None)
 
 
 def _text(row: Mapping[str, Any]) -> str:
