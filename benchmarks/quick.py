@@ -20,6 +20,8 @@ from typing import Any, Final
 from benchmarks import whole_set
 from benchmarks.harness import result
 from benchmarks.record.agreement import verdict
+from benchmarks.record.comparisons import compared
+from benchmarks.record.evidence import is_evidence
 from thorax.benchmark.confidence import FEWEST_TURNS
 
 _SIDES: Final = (
@@ -72,7 +74,12 @@ def committed(claim: str, hardware: Mapping[str, Any], folder: Path) -> Path | N
     for path in folder.glob(f"{claim}_*.json"):
         document = _read(path)
         alike = all(document["hardware"].get(key) == hardware[key] for key in _FEATURES)
-        if alike and document["claim"] == claim and "comparisons" in document:
+        if (
+            alike
+            and is_evidence(document)
+            and document["claim"] == claim
+            and "comparisons" in document
+        ):
             moment = str(document["date"]), str(document.get("time_utc", ""))
             found.append((moment, path))
     return max(found)[1] if found else None
@@ -101,8 +108,7 @@ def compare(name: str, now: Mapping[str, Any] | None, before: Mapping[str, Any] 
 
 
 def _named(document: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    rows: Iterable[Mapping[str, Any]] = document["comparisons"]
-    return next((row for row in rows if row["name"] == name), None)
+    return next((row for row in compared(document) if row["name"] == name), None)
 
 
 def _text(row: Mapping[str, Any]) -> str:

@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.record import agreement, arithmetic, bindings, documents, page
+from benchmarks.record import agreement, arithmetic, bindings, documents, page, readme
 from benchmarks.record.bindings import Entry, Register, figures, setting, untested
-from benchmarks.record.catalogue import CLAIMS, Kind
-from benchmarks.record.evidence import Evidence, EvidenceError, Processors, look_up
+from benchmarks.record.catalogue import CLAIMS, TIMED, Kind
+from benchmarks.record.comparisons import cell, compared
+from benchmarks.record.evidence import (
+    Evidence,
+    EvidenceError,
+    Processors,
+    is_evidence,
+    look_up,
+)
 from benchmarks.record.headlines import HEADLINES
 from benchmarks.record.objections import OBJECTIONS
 
@@ -53,7 +60,6 @@ _IN_WORDS = {
     "The peer under LoadGen was handed a fresh array a request, and images of 64 x 64",
     "Meter costs were those of text files and of an emulator",
     "Tests that assert nothing, or compare a formula with itself",
-    "The demo's tile and table were of different splits, unsaid",
 }
 """Objections whose answer no figure and no test can hold."""
 
@@ -135,6 +141,26 @@ def test_arithmetic_of_the_register_needs_something_to_follow_from() -> None:
         arithmetic.holds("{a: b} + 1", values.__getitem__)
 
 
+def test_a_number_in_disguise_follows_from_nothing() -> None:
+    values = {"a": 6.0, "nothing": 0.0}
+    for disguise in (
+        "43 * 1", "1 * 43", "3.1 + 0", "0 + 3.1", "43 / 1", "43 ** 1", "0 - 43", "43 % 100",
+        "43 * (3 - 2)", "max(43, 0)", "sqrt(1849)", "-(43 * 1)", "round(43 * 1)",
+        "{a} * 0 + 43", "43 + 0 * {a}", "43 + 0 / {a}", "{a} ** 0 + 42", "43 + {a} * (1 - 1)",
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="follows from nothing"):
+            arithmetic.value_of(disguise, values.__getitem__)
+    for comparison in ("1 < 2 + 0", "2 * 3 == 6", "10 ** (-20 / 20) == 0.1", "{a} * 0 < 1"):
+        with pytest.raises(ValueError, match="follows from nothing"):
+            arithmetic.holds(comparison, values.__getitem__)
+    # A reference may be 0 itself, and alone is enough; so are two numbers that count.
+    assert arithmetic.value_of("{nothing} * 100", values.__getitem__) == 0
+    assert arithmetic.value_of("{a} * 1", values.__getitem__) == 6
+    assert arithmetic.value_of("1 / 255", values.__getitem__) == 1 / 255
+    assert arithmetic.value_of("2 ** 10 - 1", values.__getitem__) == 1023
+    assert arithmetic.holds("{nothing} < 1", values.__getitem__)
+
+
 def result(
     folder: Path, claim: str, date: str, instructions: list[str] | None, **keys: object
 ) -> None:
@@ -145,7 +171,7 @@ def result(
     (folder / name).write_text(json.dumps(document), "utf-8")
 
 
-def compared(ratio: float, **keys: object) -> dict[str, Any]:
+def compared_once(ratio: float, **keys: object) -> dict[str, Any]:
     interval = {"ratio": ratio, "low": ratio - 0.1, "high": ratio + 0.1}
     return {
         "name": "Thorax INT8 over ONNX Runtime INT8", "first": "thorax_int8",
@@ -181,6 +207,8 @@ def test_paths_choose_entries_and_filters_reduce_them(tmp_path: Path) -> None:
     assert found.text("x: rows[*].turns[*] | count | d") == "3"
     assert found.text("x: rows[*net=c].value | sum | over rows[1].turns[0] | .2f") == "0.67"
     assert found.text('x: "a.b".c | d') == "yes"
+    assert found.text("x: rows[*].value | above rows[*].turns[0] | d") == "0"
+    assert found.text("x: rows[*].turns[0] | above rows[*].value | d") == "2"
     with pytest.raises(EvidenceError, match="0 entries"):
         look_up(found.newest("x"), "rows[net=d]")
 
@@ -191,7 +219,7 @@ def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: 
     for instructions, ratio in ((AVX2, 1.03), (BF16, 1.2)):
         result(
             tmp_path, "resnet50_peers", "2026-12-01", instructions,
-            comparisons=[compared(ratio)], sides=sides, load=load, commit="abc",
+            comparisons=[compared_once(ratio)], sides=sides, load=load, commit="abc",
         )  # fmt: skip
     found = Evidence(tmp_path)
     written = page.page(found)
@@ -204,39 +232,241 @@ def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: 
     assert "| *turns* | 7 | 7 |" in written
     assert "| *load of others* | 3.0% (allowed 10%) | 3.0% (allowed 10%) |" in written
     assert "Withdrawn. Peers are set" in written
-    readme = page.headlines(found, Kind.MEASURED)
-    assert "on VNNI and BF16: **1.20** [1.10, 1.30] x ONNX Runtime INT8" in readme
-    assert "on AVX2 only: **1.03** [0.93, 1.13] x ONNX Runtime INT8" in readme
+    shown = readme.headlines(found, Kind.MEASURED)
+    assert "| | A with AVX2 only | A with VNNI and BF16 |" in shown
+    row = next(line for line in shown.splitlines() if "INT8 over ONNX Runtime INT8" in line)
+    assert row.endswith("| **1.03** [0.93, 1.13] | **1.20** [1.10, 1.30] |")
+    assert "](docs/benchmarks.md#resnet-50-at-224-x-224-beside-its-peers)" in row
 
 
 def test_two_runs_agree_by_the_interval_of_their_ratio_or_it_is_said_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reason = agreement.Reason("hardware_peak", ("int8",), "one has no INT8")
+    reason = agreement.Reason(
+        "hardware_peak", "int8", Processors.BF16, Processors.AVX2, "one has no INT8"
+    )
     monkeypatch.setattr(agreement, "REASONS", (reason,))
 
     def run(date: str, instructions: list[str], ratio: float) -> None:
         wall = {"ratio": ratio, "low": ratio - 0.03, "high": ratio + 0.03}
-        one = compared(ratio, wall=wall)
+        one = compared_once(ratio, wall=wall)
         result(tmp_path, "hardware_peak", date, instructions, comparisons=[one])
 
+    def runs() -> tuple[str, str]:
+        both = page.page(Evidence(tmp_path)).partition("### On one class of processors")[2]
+        own, _, others = both.partition("## Not measured yet")[0].partition("### On two classes")
+        return own, others
+
     run("2026-12-01", AVX2, 1.08)
-    assert "None yet." in page.page(Evidence(tmp_path))
+    assert "nothing here says how well a run repeats" in runs()[0]
+    assert "None yet." in runs()[1]
     run("2026-12-02", AVX2, 1.1)
-    assert "| AVX2 only, 2026-12-01, then AVX2 only, 2026-12-02 | 1 of 1 |" in page.page(
-        Evidence(tmp_path)
-    )
+    agree = "| AVX2 only, 2026-12-01, then AVX2 only, 2026-12-02 | 1 of 1 | 0 of the older, 0 of"
+    assert agree in runs()[0]
     run("2026-12-03", AVX2, 1.5)
     apart = "most: {2}**: Thorax INT8 over ONNX Runtime INT8 {0}, then {1}\n"
     one = apart.format("1.10 [1.07, 1.13]", "1.50 [1.47, 1.53]", agreement.UNEXPLAINED)
-    assert one in page.page(Evidence(tmp_path))
+    assert one in runs()[0]
     run("2026-12-04", BF16, 1.0)
     other = apart.format("1.50 [1.47, 1.53]", "1.00 [0.97, 1.03]", reason.why)
-    assert other in page.page(Evidence(tmp_path))
-    wide = compared(1.05, wall={"ratio": 1.05, "low": 0.9, "high": 1.2})
-    result(tmp_path, "hardware_peak", "2026-12-05", BF16, comparisons=[wide])
-    undecided = apart.format("1.00 [0.97, 1.03]", "1.05 [0.90, 1.20]", agreement.UNDECIDED)
-    assert undecided in page.page(Evidence(tmp_path))
+    assert one in runs()[0]
+    assert other in runs()[1]
+    run("2026-12-05", BF16, 1.9)
+    against = apart.format("1.50 [1.47, 1.53]", "1.90 [1.87, 1.93]", agreement.UNEXPLAINED)
+    assert against in runs()[1], "the reason tells of the other direction"
+    wide = compared_once(1.95, wall={"ratio": 1.95, "low": 1.7, "high": 2.2})
+    result(tmp_path, "hardware_peak", "2026-12-06", BF16, comparisons=[wide])
+    undecided = apart.format("1.90 [1.87, 1.93]", "1.95 [1.70, 2.20]", agreement.UNDECIDED)
+    assert undecided in runs()[0]
+
+
+@pytest.mark.parametrize("reason", agreement.REASONS, ids=lambda one: one.claim)
+def test_a_reason_holds_for_its_processors_names_and_direction_alone(
+    reason: agreement.Reason, tmp_path: Path
+) -> None:
+    instructions = {
+        Processors.AVX2: AVX2,
+        Processors.VNNI: ["avx_vnni"],
+        Processors.BF16: BF16,
+        Processors.AMX: [*BF16, "amx_int8"],
+    }
+
+    def said(lower: Processors, higher: Processors, name: str) -> str:
+        files = []
+        for processors, ratio in ((lower, 1.0), (higher, 2.0)):
+            one = compared_once(ratio, name=name)
+            folder = tmp_path / f"{ratio}"
+            folder.mkdir(exist_ok=True)
+            for file in folder.iterdir():
+                file.unlink()
+            result(folder, reason.claim, "2026-12-01", instructions[processors], comparisons=[one])
+            files.append(Evidence(folder).newest(reason.claim))
+        before, now = files
+        assert before.processors is lower
+        (pair,) = agreement.pairs(before, now)
+        (back,) = agreement.pairs(now, before)
+        assert pair.why == back.why
+        return pair.why
+
+    names = {
+        "Thorax INT8 over PyTorch eager FP32", "Thorax BF16 over PyTorch eager FP32",
+        "Thorax INT8 over ONNX Runtime INT8", "resnet50, int8 over fp32",
+    }  # fmt: skip
+    mine = [name for name in names if re.search(reason.names, name, re.IGNORECASE)]
+    assert mine
+    for name in mine:
+        for lower in instructions:
+            for higher in instructions:
+                explained = said(lower, higher, name) == reason.why
+                assert explained == ((lower, higher) == (reason.lower, reason.higher))
+    for name in ("Thorax FP32 over ONNX Runtime FP32", "Thorax BF16 over PyTorch compiled BF16"):
+        assert said(reason.lower, reason.higher, name) == agreement.UNEXPLAINED
+
+
+def test_comparisons_that_were_renamed_stand_in_one_row_and_those_without_partner_are_counted(
+    tmp_path: Path,
+) -> None:
+    script = "over a bare OpenVINO script"
+    older = [
+        compared_once(1.6, name=f"classify_json {script}", quantity="seconds"),
+        compared_once(1.5, name="time, HETERO", quantity="image_s"),
+        compared_once(0.9, name="product", quantity="gops"),
+        compared_once(0.9, name="gone", quantity="gops"),
+    ]
+    newer = [
+        compared_once(1.6, name=f"classify --json {script}", quantity="seconds", label="seconds"),
+        compared_once(1.5, name="time, HETERO", quantity="image_s", label="time an image"),
+        compared_once(0.9, name="product", quantity="gops", label="operations/s"),
+        compared_once(0.9, name="new", quantity="gops", label="operations/s"),
+        compared_once(0.9, name="newer", quantity="gops", label="operations/s"),
+    ]
+    result(tmp_path, "classify_startup", "2026-12-01", AVX2, comparisons=older)
+    result(tmp_path, "classify_startup", "2026-12-02", BF16, comparisons=newer)
+    written = page.page(Evidence(tmp_path))
+    for title in (f"classify --json {script}, seconds", "time, HETERO, time an image", "product"):
+        (row,) = (line for line in written.splitlines() if line.startswith(f"| {title}"))
+        assert row.count("**") == 4, row
+    before, now = Evidence(tmp_path).runs("classify_startup")
+    assert len(list(agreement.pairs(before, now))) == 3
+    assert agreement.alone(before, now) == (1, 2)
+    assert " of 3 | 1 of the older, 2 of the newer |" in written
+
+
+def test_a_goal_is_not_met_by_turns_that_were_not_valid() -> None:
+    one = {**compared_once(0.9, quantity="p99_s", goal=1.1), "first": "ours", "second": "theirs"}
+    turns = [{"valid": 1.0}] * 6
+    sides = {"ours": {"turns": turns}, "theirs": {"turns": turns}}
+    (row,) = compared({"comparisons": [one]})
+    assert cell(row, {"sides": sides}).endswith("valid turns 6/6 of 6; goal 1.1: met")
+    sides["theirs"] = {"turns": [*turns[2:], {"valid": 0.0}, {"valid": 0.0}]}
+    assert cell(row, {"sides": sides}).endswith(
+        "valid turns 6/4 of 6; goal 1.1: not told, as turns were not valid"
+    )
+
+
+def test_what_a_grid_gave_is_known_to_a_step_of_it() -> None:
+    def found(ratio: float) -> str:
+        wall = {"ratio": ratio, "low": ratio, "high": ratio + 0.01}
+        one = {
+            **compared_once(ratio, wall=wall, cpu=None, quantity="highest_part", goal=0.97),
+            "first": "ours_fp32_64_highest", "second": "theirs_fp32_64_highest",
+        }  # fmt: skip
+        side = {"turns": [{"highest_part": 0.6}, {"highest_part": 0.9}]}
+        document = {
+            "comparisons": [one], "sides": {one["first"]: side, one["second"]: side},
+            "models": {"fp32_64": {"highest_grid": [0.5, 0.53, 0.56]}},
+        }  # fmt: skip
+        return cell(compared(document)[0], document)
+
+    assert found(1.03).endswith("steps of 0.03, within a step of 1; goal 0.97: met")
+    assert found(1.0).endswith("goal 0.97: not told by the interval")
+    assert found(1.2).endswith("with steps of 0.03; goal 0.97: met")
+    assert found(0.9).endswith("goal 0.97: missed")
+
+
+def test_bounds_and_batches_are_told_of_each_file(tmp_path: Path) -> None:
+    def run(instructions: list[str], because: str, *batches: int) -> None:
+        one = compared_once(0.99, goal=None, bound={"ratio": 1.0, "because": because})
+        names = (one["first"], one["second"])
+        sides = {
+            name: {"settings": {"batch": batch}, "turns": [{}] * 7}
+            for name, batch in zip(names, batches, strict=True)
+        }
+        result(
+            tmp_path, "resnet50_peers", "2026-12-01", instructions, comparisons=[one], sides=sides
+        )
+
+    run(AVX2, "on the same threads", 1, 8)
+    run(BF16, "on the same threads, batch and streams", 8, 8)
+    written = page.page(Evidence(tmp_path))
+    name = "Thorax INT8 over ONNX Runtime INT8: cannot be above 1:"
+    assert (
+        f"- on AVX2 only: {name} on the same threads; yet their batches are 1 and 8, as each was "
+        "probed for\n" in written
+    )
+    assert f"- on VNNI and BF16: {name} on the same threads, batch and streams\n" in written
+
+
+def test_what_was_measured_under_older_rules_stands_apart_and_meets_no_goal(
+    tmp_path: Path,
+) -> None:
+    keys = {
+        "networks": {"DenseNet121": {"merge_s": [1.0] * 7, "no_merge_s": [1.0] * 7}}, "goal": 2.0,
+    }  # fmt: skip
+    load = {"others_share": 0.01, "allowed_share": 0.1}
+    title = "### Partitions with islands merged"
+    result(tmp_path, "partition_merging", "2026-11-30", AVX2, **keys)
+    before, _, apart = page.page(Evidence(tmp_path)).partition("## Measured under older rules")
+    assert title not in before
+    assert title in apart
+    assert "| DenseNet121 (less is better) | **1.00** [1.00, 1.00]; goal 2.0: not judged" in apart
+    result(tmp_path, "partition_merging", "2026-12-02", AVX2, **keys, commit="abc", load=load)
+    written = page.page(Evidence(tmp_path))
+    assert "## Measured under older rules" not in written
+    assert "**1.00** [1.00, 1.00]; goal 2.0: met" in written
+    names = {claim.name for claim in CLAIMS}
+    assert names >= TIMED
+
+
+def test_no_figure_of_older_rules_answers_an_objection(tmp_path: Path) -> None:
+    median = {
+        "actors": {"images_per_s": 83.0}, "one_process": {"images_per_s": 101.0},
+    }  # fmt: skip
+    result(tmp_path, "cluster_classify", "2026-11-23", AVX2, median=median)
+    answer = next(
+        line
+        for line in page.page(Evidence(tmp_path)).splitlines()
+        if line.startswith("| Two Ray actors")
+    )
+    assert f"*{page.NOT_ANEW}*" in answer
+    assert "83" not in answer
+
+
+def test_an_answer_to_an_objection_is_short(evidence: Evidence) -> None:
+    answers = page.page(evidence).partition("| said | stands now |")[2].splitlines()[2:]
+    assert answers
+    for answer in answers:
+        words = re.sub(r"\(\.\./tests[^)]*\)|\*Held by\*.*", "", answer)
+        assert len(words) < 800, answer
+
+
+def test_every_auroc_of_the_record_names_its_split(evidence: Evidence) -> None:
+    splits = ("test split", "training or its test split")
+    for headline in HEADLINES:
+        if "AUROC" in headline.title:
+            assert "test split" in headline.title, headline.title
+    for claim in CLAIMS:
+        if "AUROC" in claim.meaning:
+            elsewhere = "with the AUROC](" in claim.meaning
+            assert elsewhere or any(split in claim.meaning for split in splits), claim.name
+    shown = readme.headlines(evidence, Kind.MEASURED)
+    assert all("test split" in line for line in shown.splitlines() if "AUROC" in line)
+    for name, blocks in documents.BLOCKS.items():
+        for mark, block in blocks.items():
+            text = block(evidence)
+            modelled = name == "docs/fpga.md"
+            if "AUROC" in text and not modelled:
+                assert "test split" in text, (name, mark)
 
 
 def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(
@@ -248,9 +478,11 @@ def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(
         tmp_path, "classify_startup", "2026-11-22", AVX2,
         wall_s=wall, median_ratio_of_cpu=cpu, goal=1.5,
     )  # fmt: skip
-    old = "| classify over the script, time | **2.00**; CPU 1.90; goal 1.5: missed |"
+    old = (
+        "| classify over the script, time (less is better) | **2.00**; CPU 1.90; goal 1.5: missed |"
+    )
     assert old in page.page(Evidence(tmp_path))
-    new = [compared(1.5, name="classify over a bare script", quantity="seconds")]
+    new = [compared_once(1.5, name="classify over a bare script", quantity="seconds")]
     result(tmp_path, "classify_startup", "2026-12-01", BF16, comparisons=new)
     written = page.page(Evidence(tmp_path))
     assert "classify over the script, time" not in written
@@ -259,9 +491,9 @@ def test_a_file_of_an_older_form_does_not_stand_beside_those_of_the_common_one(
 
 
 def test_a_quantity_is_shown_by_its_name_for_people(tmp_path: Path) -> None:
-    fast = compared(1.2, name="int8 at 64 px", quantity="p99_s", label="latency of 99 %")
-    said = compared(0.9, name="time an image, int8", quantity="image_s", label="time an image")
-    old = compared(1.1, name="int8", quantity="p99_s")
+    fast = compared_once(1.2, name="int8 at 64 px", quantity="p99_s", label="latency of 99 %")
+    said = compared_once(0.9, name="time an image, int8", quantity="image_s", label="time an image")
+    old = compared_once(1.1, name="int8", quantity="p99_s")
     result(tmp_path, "speed", "2026-12-01", AVX2, comparisons=[fast, said, old])
     written = page.page(Evidence(tmp_path))
     assert "| int8 at 64 px, latency of 99 % (less is better) | **1.20**" in written
@@ -274,9 +506,23 @@ def test_a_rehearsal_is_no_evidence(tmp_path: Path) -> None:
     assert Evidence(tmp_path).claims == []
 
 
+def test_results_of_code_that_was_not_committed_are_no_evidence(tmp_path: Path) -> None:
+    result(tmp_path, "speed", "2026-01-02", AVX2, ratio=1.5, commit="68a9d68f9142-dirty")
+    commits = {"before": "378c727dbf89", "after": "006ce1a493d7-dirty"}
+    result(tmp_path, "cost", "2026-01-02", AVX2, ratio=1.5, commits=commits)
+    assert Evidence(tmp_path).claims == []
+    result(tmp_path, "speed", "2026-01-01", AVX2, ratio=1.2, commit="68a9d68f9142")
+    result(tmp_path, "cost", "2026-01-01", AVX2, ratio=1.1)  # of before files named a commit
+    assert Evidence(tmp_path).text("speed: ratio | .1f") == "1.2"
+    assert Evidence(tmp_path).claims == ["cost", "speed"]
+    assert not is_evidence({"commit": "68a9d68f9142-dirty"})
+    assert not is_evidence({"for_record": False})
+    assert is_evidence({"commit": None})
+
+
 def test_of_seconds_less_is_better_and_a_passed_bound_is_explained(tmp_path: Path) -> None:
     bound = {"ratio": 1.0, "because": "both run one graph"}
-    slow = compared(1.2, quantity="seconds", goal=1.5, bound=bound, above_bound="by chance")
+    slow = compared_once(1.2, quantity="seconds", goal=1.5, bound=bound, above_bound="by chance")
     result(tmp_path, "startup_of_new", "2026-12-01", AVX2, comparisons=[slow])
     written = page.page(Evidence(tmp_path))
     assert "## Others" in written
@@ -288,7 +534,7 @@ def test_of_seconds_less_is_better_and_a_passed_bound_is_explained(tmp_path: Pat
 def test_what_no_file_has_is_left_out_of_readme_and_listed_as_not_measured(tmp_path: Path) -> None:
     nothing = Evidence(tmp_path)
     for kind in (Kind.MEASURED, Kind.MODELLED):
-        assert len(page.headlines(nothing, kind).splitlines()) <= 4
+        assert len(readme.headlines(nothing, kind).splitlines()) <= 4
     written = page.page(nothing)
     listed = written.partition("## Not measured yet")[2].partition("## Objections")[0]
     assert all(claim.title in listed for claim in CLAIMS)

@@ -1,16 +1,18 @@
-"""Whether the two newest runs of a claim agree, and if not, why not.
+"""Whether two runs of a claim agree, on one class of processors or on two, and if not, why not.
 
 What is judged is the ratio of what both found, with an interval: the half-widths of both intervals,
 in logarithms, put together as those of independent measurements.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks.harness.side_by_side import less_is_better
-from benchmarks.record.evidence import Evidence, ResultFile
+from benchmarks.record.comparisons import compared
+from benchmarks.record.evidence import Evidence, Processors, ResultFile
 
 UNEXPLAINED: Final = "not explained"
 UNDECIDED: Final = "undecided: the intervals are too wide to tell"
@@ -20,40 +22,46 @@ ALIKE: Final = 1.11
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why comparisons of a claim differ between processors, and those it holds for.
+    """Why comparisons of a claim differ between two classes of processors, and which those are.
 
     Attributes:
         claim: whose.
-        words: of which the name of a comparison has one; all comparisons where there are none.
-        why: it differs; of two runs on processors of other classes alone.
+        names: a regular expression that a name must have, whatever the case.
+        lower: class of the processors on which the ratio is the lower one.
+        higher: class of those on which it is the higher one.
+        why: it differs in this direction.
     """
 
     claim: str
-    words: tuple[str, ...]
+    names: str
+    lower: Processors
+    higher: Processors
     why: str
 
+
+_AMX: Final = "AMX multiplies INT8 and BF16, and FP32 not at all"
 
 REASONS: Final[Sequence[Reason]] = (
     Reason(
         "resnet50_peers",
-        ("int8", "bf16"),
-        "with AMX and without: OpenVINO and PyTorch multiply with it, ONNX Runtime does not",
+        "thorax (int8|bf16) over .* fp32$",
+        Processors.BF16,
+        Processors.AMX,
+        _AMX,
     ),
     Reason(
         "resnet50_peers",
-        ("fp32",),
-        "processors with other caches; the older run had one process a side for all turns, whose "
-        "memory lay in one place",
+        "thorax int8 over onnx runtime int8$",
+        Processors.BF16,
+        Processors.AMX,
+        "the kernels of Thorax are those of AMX there, as the file names them; ONNX Runtime does "
+        "not tell its own",
     ),
-    Reason("hardware_peak", (), "processors with other instructions"),
-    Reason(
-        "fpga_emulation_cost",
-        (),
-        "processors that multiply FP32 at other speeds: the arithmetic of blocks is a smaller or "
-        "larger part of the whole",
-    ),
-    Reason("precisions", (), "processors with other instructions"),
+    Reason("precisions", "(int8|bf16) over fp32$", Processors.BF16, Processors.AMX, _AMX),
 )
+"""What follows from the instructions of both processors, and in which direction.
+
+All else that differs is not explained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,34 +99,68 @@ def _over(now: Mapping[str, float], before: Mapping[str, float]) -> tuple[float,
     return ratio * math.exp(-below), ratio * math.exp(above)
 
 
-def runs(evidence: Evidence, claim: str) -> tuple[ResultFile, ResultFile] | None:
-    """Return the two newest runs of a claim that compared sides, the older first; None of fewer."""
-    files = [file for file in evidence.runs(claim) if file.document.get("comparisons")]
-    return (files[-2], files[-1]) if len(files) > 1 else None
+def repeated(evidence: Evidence, claim: str) -> list[tuple[ResultFile, ResultFile]]:
+    """Return the two newest runs of a claim on each class of processors, older first."""
+    classes = _compared(evidence, claim).values()
+    return [(files[-2], files[-1]) for files in classes if len(files) > 1]
+
+
+def across(evidence: Evidence, claim: str) -> tuple[ResultFile, ResultFile] | None:
+    """Return the newest runs of a claim on two classes of processors, older first; None of one."""
+    newest = sorted(
+        (files[-1] for files in _compared(evidence, claim).values()), key=lambda file: file.age
+    )
+    return (newest[-2], newest[-1]) if len(newest) > 1 else None
+
+
+def _compared(evidence: Evidence, claim: str) -> Mapping[Processors, list[ResultFile]]:
+    """Return the runs of a claim that compared sides, oldest first, by class of processors."""
+    classes: dict[Processors, list[ResultFile]] = {}
+    for file in evidence.runs(claim):
+        if compared(file.document):
+            classes.setdefault(file.processors, []).append(file)
+    return classes
 
 
 def pairs(before: ResultFile, now: ResultFile) -> Iterator[Pair]:
-    """Yield the comparisons that both runs have."""
-    known = {(one["name"], one["quantity"]): one for one in before.document["comparisons"]}
-    for one in now.document["comparisons"]:
-        other = known.get((one["name"], one["quantity"]))
+    """Yield the comparisons that both runs have, by their names of now."""
+    known = _by_name(before)
+    for key, one in _by_name(now).items():
+        other = known.get(key)
         if other is not None:
             found = verdict(one, other)
             why = {"agree": "", "undecided": UNDECIDED}.get(found)
             if why is None:
-                why = _why(now, before, str(one["name"]))
+                why = reason_for(before, other, now, one)
             yield Pair(str(one["name"]), other, one, found, why)
 
 
-def _why(now: ResultFile, before: ResultFile, name: str) -> str:
-    if now.processors is before.processors:
-        return UNEXPLAINED
+def alone(before: ResultFile, now: ResultFile) -> tuple[int, int]:
+    """Return how many comparisons of each run the other lacks."""
+    first, second = set(_by_name(before)), set(_by_name(now))
+    return len(first - second), len(second - first)
+
+
+def _by_name(file: ResultFile) -> dict[tuple[str, str], Mapping[str, Any]]:
+    return {(str(one["name"]), str(one["label"])): one for one in compared(file.document)}
+
+
+def reason_for(
+    before: ResultFile, earlier: Mapping[str, Any], now: ResultFile, later: Mapping[str, Any]
+) -> str:
+    """Return why a comparison of two runs differs, by their classes and the direction."""
+    found = sorted(
+        ((before.processors, earlier), (now.processors, later)),
+        key=lambda run: float(run[1]["wall"]["ratio"]),
+    )
+    lower, higher = (processors for processors, _ in found)
     return next(
         (
             reason.why
             for reason in REASONS
             if reason.claim == now.claim
-            and (not reason.words or any(word in name.lower() for word in reason.words))
+            and (reason.lower, reason.higher) == (lower, higher)
+            and re.search(reason.names, str(later["name"]), re.IGNORECASE)
         ),
         UNEXPLAINED,
     )

@@ -2,6 +2,10 @@
 
 References stand in braces, and whoever asks says what they are. The rest is numbers, `+ - * / %`,
 `**`, brackets, comparisons, and sqrt, log, log2, exp, erf, abs, min, max and round.
+
+What follows from nothing is refused. A comparison needs a reference. A value needs one, or two
+numbers that make a difference: 0 in a sum and 1 in a product make none. A reference that is
+multiplied by 0, or raised to it, is refused too.
 """
 
 import ast
@@ -29,6 +33,14 @@ _OPERATORS: Final[Mapping[type[ast.AST], Callable[..., Any]]] = MappingProxyType
         ast.Eq: operator.eq,
     }
 )
+_NEUTRAL_BEFORE: Final[Mapping[type[ast.AST], int]] = MappingProxyType(
+    {ast.Add: 0, ast.Sub: 0, ast.Mult: 1}
+)
+_NEUTRAL_BEHIND: Final[Mapping[type[ast.AST], int]] = MappingProxyType(
+    {ast.Add: 0, ast.Sub: 0, ast.Mult: 1, ast.Div: 1, ast.Pow: 1}
+)
+"""Numbers that change nothing as the first and as the second operand."""
+
 _FUNCTIONS: Final[Mapping[str, Callable[..., float]]] = MappingProxyType(
     {
         "sqrt": math.sqrt,
@@ -48,24 +60,34 @@ def value_of(expression: str, look_up: Callable[[str], float]) -> float:
     """Return what an expression comes to.
 
     Raises:
-        ValueError: it is a number alone, which follows from nothing, or no arithmetic.
+        ValueError: it follows from nothing, or is no arithmetic.
     """
-    return float(_worked_out(expression, look_up))
+    tree, names = _parsed(expression, look_up)
+    value = _value(tree, names)
+    if not names and _operands(tree) < 2:
+        raise ValueError(f"{expression} follows from nothing: say what it is worked out from")
+    return float(value)
 
 
 def holds(expression: str, look_up: Callable[[str], float]) -> bool:
     """Return whether a comparison holds.
 
     Raises:
-        ValueError: it compares nothing.
+        ValueError: it compares nothing, or numbers alone.
     """
-    value = _worked_out(expression, look_up)
+    tree, names = _parsed(expression, look_up)
+    value = _value(tree, names)
     if not isinstance(value, bool):
         raise ValueError(f"{expression} compares nothing")
+    if not names:
+        raise ValueError(f"{expression} follows from nothing: compare what a reference says")
     return value
 
 
-def _worked_out(expression: str, look_up: Callable[[str], float]) -> Any:  # noqa: ANN401
+def _parsed(
+    expression: str, look_up: Callable[[str], float]
+) -> tuple[ast.expr, Mapping[str, float]]:
+    """Return an expression with names in place of its references, and the value of each name."""
     references = _REFERENCE.findall(expression)
     names = {f"_{place}": look_up(name.strip()) for place, name in enumerate(references)}
     places = iter(names)
@@ -73,9 +95,7 @@ def _worked_out(expression: str, look_up: Callable[[str], float]) -> Any:  # noq
         tree = ast.parse(_REFERENCE.sub(lambda _: next(places), expression).strip(), mode="eval")
     except SyntaxError as error:
         raise ValueError(f"{expression} is no expression") from error
-    if not names and not any(isinstance(part, ast.BinOp) for part in ast.walk(tree)):
-        raise ValueError(f"{expression} follows from nothing: say what it is worked out from")
-    return _value(tree.body, names)
+    return tree.body, names
 
 
 def _value(node: ast.expr, names: Mapping[str, float]) -> Any:  # noqa: ANN401
@@ -85,6 +105,7 @@ def _value(node: ast.expr, names: Mapping[str, float]) -> Any:  # noqa: ANN401
         case ast.Name(id=name) if name in names:
             return names[name]
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            _require_weight(node, names)
             return _OPERATORS[type(op)](_value(left, names), _value(right, names))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_value(operand, names)
@@ -95,3 +116,34 @@ def _value(node: ast.expr, names: Mapping[str, float]) -> Any:  # noqa: ANN401
         case ast.Call(func=ast.Name(id=name), args=arguments) if name in _FUNCTIONS:
             return _FUNCTIONS[name](*(_value(one, names) for one in arguments))
     raise ValueError(f"{ast.unparse(node)} is no arithmetic")
+
+
+def _require_weight(node: ast.BinOp, names: Mapping[str, float]) -> None:
+    """Refuse a product in which numbers alone make 0 of a reference."""
+    left, right = _refers(node.left), _refers(node.right)
+    number = node.left if right else node.right
+    product = isinstance(node.op, (ast.Mult, ast.Div, ast.Mod, ast.Pow))
+    if product and left is not right and _value(number, names) == 0:
+        raise ValueError(f"{ast.unparse(node)} follows from nothing: 0 leaves nothing of it")
+
+
+def _refers(node: ast.expr) -> bool:
+    return any(isinstance(part, ast.Name) and part.id not in _FUNCTIONS for part in ast.walk(node))
+
+
+def _operands(node: ast.expr) -> int:
+    """Return how many numbers make a difference to an expression without references."""
+    match node:
+        case ast.BinOp(left=left, op=op, right=right):
+            values = _value(left, {}), _value(right, {})
+            first = 0 if values[0] == _NEUTRAL_BEFORE.get(type(op)) else _operands(left)
+            second = 0 if values[1] == _NEUTRAL_BEHIND.get(type(op)) else _operands(right)
+            if isinstance(op, ast.Mod) and values[0] < values[1]:
+                second = 0
+            return first + second
+        case ast.UnaryOp(operand=operand):
+            return _operands(operand)
+        case ast.Call(args=arguments):
+            return max(map(_operands, arguments))
+        case _:
+            return 1

@@ -1,8 +1,8 @@
 """Every claim that Thorax makes in figures: what it means, who is compared, and what is shown of it.
 
 `docs/generate.py` writes docs/benchmarks.md and the figures of README.md from this list and the
-newest result files. A file that holds `comparisons`, as benchmarks/harness/result.py writes them, needs no
-rows here; a claim that has a file and no entry is shown with what its file says.
+newest result files. A file that holds `comparisons`, as benchmarks/harness/side_by_side.py writes them,
+needs no rows here; a claim that has a file and no entry is shown with what its file says.
 """
 
 # ruff: noqa: E501  # titles and paths that are better read on one line
@@ -49,6 +49,8 @@ class Row:
         cpu: as `value`, of processor time.
         goal: as `value`; empty where there was none.
         at_most: whether the goal is the most that it may be.
+        sides: of a file in the common form: images a second of one, or the ratio of two, computed
+            from their turns and not compared in the file. Such rows stand before all others.
     """
 
     title: str
@@ -58,6 +60,7 @@ class Row:
     cpu: str = ""
     goal: str = ""
     at_most: bool = False
+    sides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +140,25 @@ def _before_and_after(what: str, title: str, goal: str = "") -> Row:
     )
 
 
+def _pointing(game: str, reduced: str = "") -> str:
+    """Return hits of the maps, of a random and of the best fixed point, %."""
+    return "; ".join(
+        f"{title}{{{game}.{key}{reduced} | * 100 | .0f}}"
+        for key, title in (
+            ("rate", ""),
+            ("random_rate", "random point "),
+            ("fixed_rate", "best fixed point "),
+        )
+    )
+
+
 BASELINES: Final = {
     "block_means": "means of 16 x 16 blocks",
     "block_deviations": "means and deviations of 16 x 16 blocks",
     "statistics": "statistics of the whole image",
     "border": "the outer 5 % of the image",
     "order": "order of the files",
+    "facts": "view, age and sex, no image",
 }
 """Simple features of `thorax data baseline`, by the names of its document."""
 
@@ -151,6 +167,9 @@ _POINTED: Final = (
     ("radiographs", "pneumonia of ChestX-ray14", "pointing.Pneumonia"),
 )
 """Tasks of `benchmarks.heatmaps`, their titles, and where the hits stand in a row."""
+
+_MAPS: Final = "rows[task=drawings,output_stride=16,maps="
+"""Of a file of `benchmarks.heatmaps`, the rows of the finer network by their maps."""
 
 EXPLORED: Final = tuple(
     Row(
@@ -165,6 +184,22 @@ EXPLORED: Final = tuple(
 MENDED: Final = "2026-12-01"
 """Files from before this day are shown with the warnings of their claims."""
 
+TIMED: Final = frozenset(
+    {
+        "power_sampling_cost",
+        "partition_merging",
+        "cluster_classify",
+        "child_cost",
+        "command_cost",
+        "phantom_speed",
+        "main_job",
+        "training_throughput",
+        "store_verification",
+        "hostile_corpus",
+    }
+)
+"""Claims in forms of their own whose figures are of time: beside an unknown load they tell little."""
+
 CLAIMS: Final[Sequence[Claim]] = (
     Claim(
         "resnet50_peers",
@@ -173,6 +208,30 @@ CLAIMS: Final[Sequence[Claim]] = (
         "Images a second of Thorax over those of the same network in other engines.",
         "Thorax; ONNX Runtime, PyTorch and OpenVINO's own queue and tool, each as its documentation asks for on the processor at hand, each precision beside the peers that have it",
         "benchmarks.resnet50_peers",
+        (
+            *(
+                Row(f"{name}, images/s", sides=(side,))
+                for side, name in (
+                    ("thorax_fp32", "Thorax FP32"),
+                    ("onnxruntime_fp32", "ONNX Runtime FP32"),
+                    ("torch_compiled_fp32", "PyTorch compiled FP32"),
+                    ("openvino_queue_fp32", "OpenVINO's queue FP32"),
+                    ("thorax_bf16", "Thorax BF16"),
+                    ("torch_compiled_bf16", "PyTorch compiled BF16"),
+                    ("thorax_int8", "Thorax INT8"),
+                    ("onnxruntime_int8", "ONNX Runtime INT8"),
+                    ("torch_compiled_int8", "PyTorch compiled INT8"),
+                    ("openvino_queue_int8", "OpenVINO's queue INT8"),
+                )
+            ),
+            *(
+                Row(f"Thorax INT8 over {name}, of the turns", sides=("thorax_int8", side))
+                for side, name in (
+                    ("onnxruntime_fp32", "ONNX Runtime FP32"),
+                    ("torch_compiled_fp32", "PyTorch compiled FP32"),
+                )
+            ),
+        ),
     ),
     Claim(
         "hardware_peak",
@@ -215,6 +274,7 @@ CLAIMS: Final[Sequence[Claim]] = (
                         f"models[precision={model}].thorax.p99",
                         f"models[precision={model}].async_queue.p99",
                     ),
+                    at_most=True,
                 ),
             )
         ),
@@ -281,6 +341,7 @@ CLAIMS: Final[Sequence[Claim]] = (
                 "`--help` over the script, time",
                 over=("wall_s.help", "wall_s.bare"),
                 cpu="median_ratio_of_cpu.help | .2f",
+                at_most=True,
             ),
         ),
         turns="wall_s.bare | count | d",
@@ -461,7 +522,7 @@ CLAIMS: Final[Sequence[Claim]] = (
             f"precision_cost_{task}",
             Section.AUROC,
             f"What lower precisions cost, {title}",
-            "Mean AUROC of FP32 minus that of the precision on patients unseen in training, paired "
+            "Mean AUROC of FP32 minus that of the precision on the test split, patients unseen in training, paired "
             "bootstrap over patients, a negative drop a gain; and images of which a finding is called "
             "otherwise at an operating point. Networks trained from scratch on 64 x 64 images, FP11 in "
             "the arithmetic of the simulated card.",
@@ -539,7 +600,7 @@ CLAIMS: Final[Sequence[Claim]] = (
         "phantom_subtlety",
         Section.AUROC,
         "Phantoms by subtlety",
-        "Mean AUROC of 14 findings on phantoms that are all of one subtlety, by the demo's network.",
+        "Mean AUROC of 14 findings on phantoms of one subtlety, by the demo's network; none of them is in its training or its test split.",
         "0 is plain, 1 the faintest",
         "benchmarks.phantom_subtlety",
         tuple(
@@ -571,6 +632,13 @@ CLAIMS: Final[Sequence[Claim]] = (
             ),
             *(
                 Row(
+                    f"phantoms, findings of 14 on which the best fixed point hits more often than {maps}, output stride 16",
+                    f"{_MAPS}{maps}].pointing[*].fixed_rate | above {_MAPS}{maps}].pointing[*].rate | d",
+                )
+                for maps in ("cam", "relative")
+            ),
+            *(
+                Row(
                     f"{title}: {maps}, output stride {stride}",
                     f"rows[task={task},output_stride={stride},maps={maps}].{where}.rate | .3f",
                 )
@@ -584,7 +652,7 @@ CLAIMS: Final[Sequence[Claim]] = (
         "main_job",
         Section.AUROC,
         "The demo, `make demo`",
-        "Mean AUROC of 14 findings of phantoms that training never saw, and how long all of it takes.",
+        "Mean AUROC of 14 findings on the test split of phantoms, which training never saw, and how long all of it takes.",
         "ResNet-18 of a quarter of the width, test split",
         "benchmarks.main_job",
         (
@@ -600,10 +668,10 @@ CLAIMS: Final[Sequence[Claim]] = (
                 ("mean_auroc.int8.low | .3f", "mean_auroc.int8.high | .3f"),
             ),
             *(
-                Row(f"heat-map peak inside a box, {name}, %", f"pointing.{name}.rate | * 100 | .0f")
+                Row(f"heat-map peak inside a box, {name}, %", _pointing(f"pointing.{name}"))
                 for name in NIH14.findings
             ),
-            Row("the same, mean of all findings, %", "pointing[*].rate | mean | * 100 | .0f"),
+            Row("the same, mean of all findings, %", _pointing("pointing[*]", " | mean")),
         ),
         warning="phantoms of a kind whose labels 16 x 16 block means give away: an AUROC here "
         "says that the way works, and nothing of how hard the task is",
@@ -812,8 +880,12 @@ CLAIMS: Final[Sequence[Claim]] = (
         "the undisturbed run",
         "benchmarks.reliability_kills",
         (
-            Row("ended", "kills | d"),
-            Row("finished", "kinds[*].finished | sum | d"),
+            Row("ended, each begun anew", "kills | d"),
+            Row(
+                "came to their end at last, after none, one or several of these",
+                "kinds[*].finished | sum | d",
+            ),
+            Row("lost", "lost | d"),
             Row("other than undisturbed", "kinds[*].different | sum | d"),
         ),
     ),

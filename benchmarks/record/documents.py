@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks.record import page, tables
+from benchmarks.record import page, readme, tables
 from benchmarks.record.bindings import ROOT, Register, documents
 from benchmarks.record.catalogue import Kind
 from benchmarks.record.evidence import Evidence, EvidenceError
@@ -38,8 +38,8 @@ def _of(claim: str, table: Callable[[tables.Document], str]) -> Block:
 BLOCKS: Final[Mapping[str, Mapping[str, Block]]] = MappingProxyType(
     {
         "README.md": {
-            "measured": lambda evidence: page.headlines(evidence, Kind.MEASURED),
-            "modelled": lambda evidence: page.headlines(evidence, Kind.MODELLED),
+            "measured": lambda evidence: readme.headlines(evidence, Kind.MEASURED),
+            "modelled": lambda evidence: readme.headlines(evidence, Kind.MODELLED),
         },
         "docs/optimizer.md": {
             "precisions": _of("precisions", tables.precisions),

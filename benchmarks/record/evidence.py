@@ -13,7 +13,10 @@ class with more instructions. A path has keys between points (in double quotes w
 point itself); `[n]` is an entry of a list, `[key=value,...]` the only entry with these values,
 `[*key=value,...]` every one that has them and `[*]` every one; ` else ` and another path is for
 files of an older form. Filters are max, min, sum, mean, median, count, abs, `* N`, `/ N`, and
-`over PATH`, `plus PATH` and `minus PATH` of another figure of the file.
+`over PATH`, `plus PATH` and `minus PATH` of another figure of the file; `above PATH` counts the
+entries that are above those of another list, one by one.
+
+What is no evidence is passed over: rehearsals, and files of code that was not committed.
 """
 
 import json
@@ -112,12 +115,24 @@ class ResultFile:
         return self.date, self.time, self.processors, self.path.name
 
 
+def is_evidence(document: Mapping[str, Any]) -> bool:
+    """Return whether a file of results counts: no rehearsal, and of committed code.
+
+    Files that are older than that rule name no commit and count; those that compare two commits
+    name both.
+    """
+    if document.get("for_record") is False:
+        return False
+    commits = [document.get("commit"), *(document.get("commits") or {}).values()]
+    return not any(str(commit).endswith("-dirty") for commit in commits)
+
+
 class Evidence:
     """The newest result files of a folder, by claim and class of processor.
 
     Args:
         folder: of the files.
-        files: those that are looked at; None for all of the folder that are for the record.
+        files: those that are looked at; None for all of the folder that are evidence.
     """
 
     def __init__(
@@ -125,8 +140,7 @@ class Evidence:
     ) -> None:
         if files is None:
             every = map(ResultFile.at, sorted(folder.glob("*.json")))
-            # A rehearsal was on a machine that others used.
-            files = (file for file in every if file.document.get("for_record") is not False)
+            files = (file for file in every if is_evidence(file.document))
         self._runs: dict[str, list[ResultFile]] = {}
         for file in files:
             self._runs.setdefault(file.claim, []).append(file)
@@ -136,8 +150,12 @@ class Evidence:
 
     def of(self, processors: Processors) -> "Evidence":
         """Return the evidence of one class of processor alone."""
+        return self.only(lambda file: file.processors is processors)
+
+    def only(self, wanted: Callable[[ResultFile], bool]) -> "Evidence":
+        """Return the evidence of some files alone."""
         every = (file for runs in self._runs.values() for file in runs)
-        return Evidence(files=(file for file in every if file.processors is processors))
+        return Evidence(files=filter(wanted, every))
 
     def runs(self, claim: str) -> list[ResultFile]:
         """Return all files of a claim, the oldest first."""
@@ -197,6 +215,8 @@ def written(file: ResultFile, source: str) -> str:
         elif word in ("plus", "minus"):
             change = look_up(file, other)
             value = value + change if word == "plus" else value - change
+        elif word == "above":
+            value = sum(a > b for a, b in zip(value, look_up(file, other), strict=True))
         else:
             value = _filtered(value, step)
     if isinstance(value, bool):

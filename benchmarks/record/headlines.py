@@ -16,16 +16,17 @@ class Headline:
     Attributes:
         claim: whose newest file says on what machine.
         title: what was measured.
-        texts: what to say; figures stand in braces as evidence.py names them. The first text that the
-            result files can fill is taken, and none where they cannot. `{comparisons CLAIM WORD |
-            WORD}` are the comparisons of a claim that have a word in their names.
+        texts: what to say; figures stand in braces as evidence.py and sentences.py name them. The
+            first text that the result files can fill is taken, and none where they cannot.
         kind: of the figures.
+        by_machine: whether it has a cell a machine, as all that is of speed.
     """
 
     claim: str
     title: str
     texts: tuple[str, ...]
     kind: Kind = Kind.MEASURED
+    by_machine: bool = False
 
 
 def _interval(claim: str, entry: str, form: str) -> str:
@@ -60,21 +61,19 @@ def _cost(precision: str, task: str, drop: str, title: str) -> Headline:
     )
 
 
-def _lost(study: str, key: str, batches: tuple[int, int]) -> str:
-    """Return what scaling, LARS and Adam leave of the loss of two batches, with intervals."""
+def _lost(study: str, key: str, batch: int, *arms: tuple[str, str]) -> str:
+    """Return what ways to train leave of the loss of a batch, with intervals."""
     claim = f"large_batch_{study}"
 
-    def one(arm: str, batch: int) -> str:
+    def one(arm: str) -> str:
         row = f"summary[arm={arm},batch={batch}].{key}difference"
         ends = ", ".join(f"{{{claim}: {row}_interval[{end}] | +.3f}}" for end in (0, 1))
         return f"{{{claim}: {row} | +.3f}} [{ends}]"
 
-    middle, large = batches
-    return (
-        f"linear scaling {one('sgd-linear', middle)} and {one('sgd-linear', large)}; "
-        f"LARS {one('lars', middle)} and {one('lars', large)}; Adam at the larger "
-        f"{one('adam-tuned', large)} (goal -0.005)"
-    )
+    return "; ".join(f"{title} {one(arm)}" for title, arm in arms) + " (goal -0.005)"
+
+
+_BOTH: Final = (("linear scaling", "sgd-linear"), ("LARS", "lars"))
 
 
 _MODEL: Final = "cluster_predictions: summary[system=zenith,model=rate and cost of an update]"
@@ -85,45 +84,69 @@ _ZENITH: Final = (
     f"({{{_MODEL}.linear_within_goal | d}} by adding ranks up)"
 )
 
+
+def _speed(title: str, text: str, claim: str = "resnet50_peers") -> Headline:
+    return Headline(claim, title, (text,), by_machine=True)
+
+
+_FP32_ELSEWHERE: Final = "onnxruntime_fp32 torch_compiled_fp32 torch_channels_last_fp32 torch_fp32"
+
 HEADLINES: Final[Sequence[Headline]] = (
     *(
-        Headline("resnet50_peers", title, (f"{{comparisons resnet50_peers {words}}}",))
-        for title, words in (
+        _speed(title, f"{{{text}}}")
+        for title, text in (
             (
-                "INT8 ResNet-50 at 224 x 224, images/s over INT8 elsewhere",
-                "int8 over onnx | int8 over pytorch compiled int8 | int8 over openvino",
+                "ResNet-50, 224 x 224, INT8, images/s: Thorax, ONNX Runtime, PyTorch compiled",
+                "rates resnet50_peers thorax_int8 onnxruntime_int8 torch_compiled_int8",
             ),
             (
-                "the same in BF16",
-                "bf16 over pytorch compiled bf16 | bf16 over pytorch eager, channels last bf16 | "
-                "bf16 over openvino",
+                "ResNet-50, 224 x 224, FP32, images/s: Thorax, ONNX Runtime, PyTorch compiled",
+                "rates resnet50_peers thorax_fp32 onnxruntime_fp32 torch_compiled_fp32",
             ),
             (
-                "the same in FP32",
-                "fp32 over onnx | fp32 over pytorch compiled fp32 | fp32 over openvino",
+                "Thorax INT8 over the fastest FP32 elsewhere",
+                f"fastest resnet50_peers thorax_int8 {_FP32_ELSEWHERE}",
             ),
             (
-                "INT8 over another precision elsewhere: what converting brings, not the engine alone",
-                "int8 over pytorch eager fp32 | int8 over pytorch compiled bf16",
+                "INT8 over ONNX Runtime INT8",
+                "ratio resnet50_peers Thorax INT8 over ONNX Runtime INT8",
+            ),
+            (
+                "INT8 over PyTorch compiled INT8",
+                "ratio resnet50_peers Thorax INT8 over PyTorch compiled INT8",
+            ),
+            (
+                "INT8 over OpenVINO's own queue",
+                "ratio resnet50_peers Thorax INT8 over OpenVINO's queue INT8",
+            ),
+            (
+                "BF16 over PyTorch compiled BF16",
+                "ratio resnet50_peers Thorax BF16 over PyTorch compiled BF16",
+            ),
+            (
+                "FP32 over ONNX Runtime FP32",
+                "ratio resnet50_peers Thorax FP32 over ONNX Runtime FP32",
+            ),
+            (
+                "FP32 over PyTorch compiled FP32",
+                "ratio resnet50_peers Thorax FP32 over PyTorch compiled FP32",
             ),
         )
     ),
-    Headline(
+    _speed(
+        "LoadGen offline, INT8, over OpenVINO's own queue",
+        "{ratio scenarios_against_async_queue offline, int8 at 224 px, images/s}",
         "scenarios_against_async_queue",
-        "LoadGen over Thorax against LoadGen over OpenVINO's own queue",
-        (
-            "{comparisons scenarios_against_async_queue at 224 px, images/s | at 224 px, highest}",
-            "{comparisons scenarios_against_async_queue *}",
-        ),
     ),
-    Headline(
+    _speed(
+        "`thorax benchmark`, INT8, over benchmark_app",
+        "{ratio offline_against_benchmark_app thorax benchmark over benchmark_app, int8}",
         "offline_against_benchmark_app",
-        "`thorax benchmark` offline over OpenVINO's benchmark_app, ResNet-50",
-        (
-            "{comparisons offline_against_benchmark_app *}",
-            "INT8 {offline_against_benchmark_app: models[precision=int8].ratio | .2f}, "
-            "FP32 {offline_against_benchmark_app: models[precision=fp32].ratio | .2f}",
-        ),
+    ),
+    _speed(
+        "`classify` from start to exit over a bare script, time (less is better)",
+        "{ratio classify_startup classify over a bare OpenVINO script}",
+        "classify_startup",
     ),
     *(
         _cost(precision, task, drop, title)
@@ -132,19 +155,19 @@ HEADLINES: Final[Sequence[Headline]] = (
                 "int8",
                 "phantoms",
                 "drop",
-                "mean AUROC that INT8 costs, phantoms; ResNet-50, DenseNet-121, VGG-16; negative is a gain",
+                "mean AUROC on the test split that INT8 costs, phantoms; ResNet-50, DenseNet-121, VGG-16; negative is a gain",
             ),
             (
                 "int8",
                 "kermany",
                 "drop_by_finding.Bacterial",
-                "the same, AUROC of bacterial against viral pneumonia of children",
+                "the same test split: AUROC of bacterial against viral pneumonia of children",
             ),
             (
                 "fp11",
                 "phantoms",
                 "drop",
-                "mean AUROC that FP11 of the simulated card costs, phantoms",
+                "mean AUROC on the test split that FP11 of the simulated card costs, phantoms",
             ),
             (
                 "fp11",
@@ -156,19 +179,18 @@ HEADLINES: Final[Sequence[Headline]] = (
     ),
     Headline(
         "shallow_baselines",
-        "what needs no network: AUROC of regressions on 16 x 16 means and deviations, on the border",
+        "AUROC on the test split of what needs no network: regressions on 16 x 16 blocks",
         (
-            "phantoms, mean of 14, {shallow_baselines: tasks.drawings.models[name=block_deviations].mean_auroc.value | .2f} "
-            "and {shallow_baselines: tasks.drawings.models[name=border].mean_auroc.value | .2f}; children, "
-            "pneumonia {shallow_baselines: tasks.children.models[name=block_deviations].auroc.Pneumonia.value | .2f} "
-            "and {shallow_baselines: tasks.children.models[name=border].auroc.Pneumonia.value | .2f}, "
-            "bacterial {shallow_baselines: tasks.children.models[name=block_deviations].auroc.Bacterial.value | .2f} "
-            "and {shallow_baselines: tasks.children.models[name=border].auroc.Bacterial.value | .2f}",
+            "phantoms {shallow_baselines: tasks.drawings.models[name=block_deviations].mean_auroc.value | .2f}; ChestX-ray14 "
+            "{shallow_baselines: tasks.radiographs.models[name=block_deviations].mean_auroc.value | .2f}, of view, age and sex without an image "
+            "{shallow_baselines: tasks.radiographs.models[name=facts].mean_auroc.value | .2f}; children, pneumonia "
+            "{shallow_baselines: tasks.children.models[name=block_deviations].auroc.Pneumonia.value | .2f}, bacterial "
+            "{shallow_baselines: tasks.children.models[name=block_deviations].auroc.Bacterial.value | .2f}",
         ),
     ),
     Headline(
         "phantom_network",
-        "ResNet-18 of full width on phantoms of 128 x 128, mean AUROC of 14 findings",
+        "mean AUROC on the test split of phantoms of 128 x 128, ResNet-18 of full width",
         (
             "{phantom_network: mean_auroc.value | .3f} [{phantom_network: mean_auroc.low | .3f}, "
             "{phantom_network: mean_auroc.high | .3f}]",
@@ -176,7 +198,7 @@ HEADLINES: Final[Sequence[Headline]] = (
     ),
     Headline(
         "main_job",
-        "`make demo` without the installation; mean AUROC of its 14 findings on phantoms",
+        "`make demo` without the installation; mean AUROC on the test split of its phantoms",
         (
             "{main_job: elapsed_s | .0f} s; {main_job: mean_auroc.fp32.value | .3f} "
             "[{main_job: mean_auroc.fp32.low | .3f}, {main_job: mean_auroc.fp32.high | .3f}], "
@@ -185,23 +207,25 @@ HEADLINES: Final[Sequence[Headline]] = (
     ),
     Headline(
         "nih_official_recipe",
-        "DenseNet-121 from scratch on few radiographs of ChestX-ray14, 64 x 64, mean AUROC on the test split",
+        "mean AUROC on the test split of ChestX-ray14, DenseNet-121 from scratch, 64 x 64",
         (
-            "{nih_official_recipe: split.train | ,d} to train on: "
             "{nih_official_recipe: mean_auroc_interval.value | .2f} "
             "[{nih_official_recipe: mean_auroc_interval.low | .2f}, "
-            "{nih_official_recipe: mean_auroc_interval.high | .2f}]",
+            "{nih_official_recipe: mean_auroc_interval.high | .2f}], of "
+            "{nih_official_recipe: split.train | ,d} images",
         ),
     ),
-    Headline(
-        "large_batch_phantoms",
-        "phantoms, mean AUROC at 16 and 64 times the batch, equal epochs, minus that of 32 images",
-        (_lost("phantoms", "", (512, 2048)),),
-    ),
-    Headline(
-        "large_batch_kermany",
-        "children, bacterial against viral, at 8 and 32 times the batch",
-        (_lost("kermany", "harder_", (256, 1024)),),
+    *(
+        Headline(
+            f"large_batch_{study}",
+            f"{what} on the test split at {times} times the batch, minus that of 32 images",
+            (_lost(study, key, 32 * times, *arms),),
+        )
+        for study, key, what, both in (
+            ("phantoms", "", "mean AUROC of phantoms", (16, 64)),
+            ("kermany", "harder_", "children, AUROC of bacterial against viral", (8, 32)),
+        )
+        for times, arms in zip(both, (_BOTH, (*_BOTH, ("Adam", "adam-tuned"))), strict=True)
     ),
     Headline(
         "dicom_readers",
@@ -213,12 +237,20 @@ HEADLINES: Final[Sequence[Headline]] = (
     ),
     Headline(
         "reliability_kills",
-        "what is lost when work is killed, bits change or models are damaged",
+        "runs that were killed at random moments and begun anew",
+        ("{reliability_kills: kills | d} kills, {reliability_kills: lost | d} runs lost",),
+    ),
+    Headline(
+        "reliability_bits",
+        "bits changed on disk, one at a time",
+        ("{reliability_bits: flips | ,d}, {reliability_bits: used_silently | d} used",),
+    ),
+    Headline(
+        "reliability_models",
+        "damaged model files",
         (
-            "{reliability_kills: kills | d} runs killed at random moments, "
-            "{reliability_kills: lost | d} lost; {reliability_bits: flips | ,d} bits changed on disk, "
-            "{reliability_bits: used_silently | d} used; {reliability_models: formats[*].tried | sum | ,d} "
-            "damaged model files, {reliability_models: formats[*].lost[*] | count | d} beyond the child",
+            "{reliability_models: formats[*].tried | sum | ,d}, "
+            "{reliability_models: formats[*].lost[*] | count | d} beyond the child",
         ),
     ),
     Headline(

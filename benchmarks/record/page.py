@@ -1,13 +1,13 @@
-"""docs/benchmarks.md and the figures of README.md, from the newest result files."""
+"""docs/benchmarks.md, from the newest result files."""
 
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from benchmarks.harness.side_by_side import less_is_better
-from benchmarks.record import agreement
+from benchmarks.record import agreement, comparisons
 from benchmarks.record.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section
+from benchmarks.record.comparisons import compared, judged
 from benchmarks.record.evidence import (
     Evidence,
     EvidenceError,
@@ -18,9 +18,13 @@ from benchmarks.record.evidence import (
 )
 from benchmarks.record.headlines import HEADLINES
 from benchmarks.record.objections import OBJECTIONS
+from benchmarks.record.readme import anchor
+from benchmarks.record.rules import older, others_share
+from benchmarks.record.sentences import by_class, filled, first_filled
 from thorax.benchmark.confidence import FEWEST_TURNS, median_of_turns
 
 NOT_YET: Final = "not measured yet"
+NOT_ANEW: Final = "not measured anew yet"
 _RESULTS: Final = "benchmarks/results"
 
 _INTRODUCTION: Final = """\
@@ -36,12 +40,17 @@ of [README](../README.md) and those in the text of all documents.
   test, which asks for no distribution and for six turns at least. Above 1 the first side is faster,
   where a line does not say otherwise. *CPU* is the same of processor time: what a side gains by
   working on more processors at once shows there.
+- **Code** that is not committed is refused before anything is measured, since 2026-12-01. Files of
+  such code from before (`-dirty` behind the commit) are shown nowhere, and some name no commit.
 - **Machines** stand side by side, by what their processors can do: INT8 and BF16 have instructions
   of their own on some, and a ratio of one is no ratio of another.
 - **Load of others** is the share of all processors that processes outside the run used, stolen time
   included. Older files have the load average of the machine alone, their own load in it.
 - **A goal** was set before the measurement, and is met where the whole interval meets it. One that
-  is missed, or that the interval does not tell, stays here.
+  is missed, or that the interval does not tell, stays here. What was searched for on a grid is
+  known to a step of it, and its interval is taken a step wider.
+- **[Older rules](#measured-under-older-rules)**: figures from before one harness measured all of
+  them stand apart, and no goal counts as met by them.
 - **Settings** of every side (threads, batch, form of the input, warm-up, versions), every turn, the
   load beside it and the order are in the file.
 - **Measured, computed and modelled** figures never share a table of this page. *Computed* follows
@@ -54,18 +63,37 @@ def page(evidence: Evidence) -> str:
     """Return docs/benchmarks.md."""
     parts = [_INTRODUCTION]
     listed = {claim.name for claim in CLAIMS}
+    shown = [claim for claim in CLAIMS if evidence.files(claim.name)]
+    old = [claim for claim in shown if older(claim, evidence.newest(claim.name))]
     for section in Section:
-        parts.append(f"## {section}\n")
-        for claim in CLAIMS:
-            if claim.section is section and evidence.files(claim.name):
-                parts.append(_claim(claim, evidence))
+        claims = [claim for claim in shown if claim.section is section and claim not in old]
+        parts += [f"## {section}\n"] if claims else []
+        parts += [_claim(claim, evidence) for claim in claims]
     others = [name for name in evidence.claims if name not in listed]
     if others:
         parts.append("## Others\n")
         parts += [_claim(_unlisted(name, evidence), evidence) for name in others]
+    if old:
+        parts += ["## Measured under older rules\n", _OLDER_RULES]
+        parts += [_claim(claim, evidence) for claim in old]
     parts += ["## Two runs\n", _two_runs(evidence)]
     parts += ["## Not measured yet\n", _missing(evidence), "## Objections\n", _objections(evidence)]
     return "\n".join(parts)
+
+
+_OLDER_RULES: Final = """\
+The newest files of these claims are from before one harness measured all of them: they have no
+share of others, some a fixed order of turns, and most do not name the commit. They stand here until
+they are measured anew; no goal counts as met by them.
+"""
+
+
+def _of_now(evidence: Evidence) -> Evidence:
+    """Return the evidence without what was measured under older rules."""
+    claims = {claim.name: claim for claim in CLAIMS}
+    return evidence.only(
+        lambda file: file.claim not in claims or not older(claims[file.claim], file)
+    )
 
 
 def _unlisted(name: str, evidence: Evidence) -> Claim:
@@ -83,7 +111,7 @@ def _files(claim: Claim, evidence: Evidence) -> dict[Processors, ResultFile]:
     if claim.kind is not Kind.MEASURED:
         return {Processors.NONE: evidence.newest(claim.name)}
     files = evidence.files(claim.name)
-    common = {kind: file for kind, file in files.items() if _compared(file)}
+    common = {kind: file for kind, file in files.items() if compared(file.document)}
     return common or files
 
 
@@ -111,12 +139,11 @@ def _claim(claim: Claim, evidence: Evidence) -> str:
         cells = [fact(claim, file) for file in files.values()]
         if any(cells):
             lines.append(f"| {title} | {' | '.join(cells)} |")
-    newest = max(files.values(), key=lambda file: file.age)
     earlier = [file for file in evidence.files(claim.name).values() if file not in files.values()]
     if earlier and claim.kind is Kind.MEASURED:
         links = ", ".join(_file(claim, file) for file in earlier)
         lines += ["", f"Earlier files in another form, which say less: {links}."]
-    lines += _notes(newest)
+    lines += _notes(files)
     return "\n".join(lines) + "\n"
 
 
@@ -135,62 +162,48 @@ def _table(claim: Claim, files: Mapping[Processors, ResultFile]) -> list[str]:
 
 def _cells(claim: Claim, file: ResultFile) -> dict[str, str]:
     """Return the rows of a file: its comparisons and what the catalogue finds in it."""
-    cells = {_title(one): comparison(one) for one in _compared(file)}
+    document = file.document
+    cells = {
+        row.title: text
+        for row in claim.rows
+        if row.sides and (text := _sides_cell(row.sides, file)) is not None
+    }
+    cells |= {comparisons.title(one): comparisons.cell(one, document) for one in compared(document)}
     for row in claim.rows:
         try:
-            cells[row.title] = cell(row, file)
+            if not row.sides:
+                cells[_row_title(row)] = cell(row, file, old=older(claim, file))
         except EvidenceError:
             continue  # a file in another form, or of another day, has not every figure
     return cells
 
 
-def _compared(file: ResultFile) -> list[Mapping[str, Any]]:
-    """Return the comparisons of a file in the common form, none of one in a form of its own."""
-    comparisons = file.document.get("comparisons", ())
-    return [one for one in comparisons if isinstance(one, dict) and "wall" in one]
+def _row_title(row: Row) -> str:
+    """Return the title of a row; of a ratio of times, that less is better."""
+    ratio = row.over or "ratio" in row.value
+    return f"{row.title} (less is better)" if row.at_most and ratio else row.title
 
 
-def _title(one: Mapping[str, Any]) -> str:
-    """Return the name of a comparison with what its quantity is called, as a cell."""
-    name, label = str(one["name"]), str(one.get("label") or one["quantity"])
-    title = name if label in name else f"{name}, {label}"
-    less = " (less is better)" if less_is_better(one["quantity"]) else ""
-    return f"{title}{less}".replace("|", "\\|")
+def _sides_cell(sides: tuple[str, ...], file: ResultFile) -> str | None:
+    """Return images a second of one side, or the ratio of two; None where the file lacks one."""
+    try:
+        if len(sides) == 1:
+            return f"**{statistics.median(comparisons.rates(file.document, sides[0])):.1f}**"
+        found = comparisons.of_turns(file.document, *sides)
+    except KeyError:
+        return None
+    if found is None:
+        return None
+    return comparisons.ratio({"ratio": found.value, "low": found.low, "high": found.high})
 
 
-def comparison(one: Mapping[str, Any]) -> str:
-    """Return a comparison of the common form as a cell."""
-    parts = [_ratio(one["wall"])]
-    if one.get("cpu"):
-        parts.append(f"CPU {_ratio(one['cpu'], bold=False)}")
-    if (goal := one.get("goal")) is not None:
-        low, high = one["wall"].get("low"), one["wall"].get("high")
-        said = judged(
-            one["wall"]["ratio"], low, high, goal, at_most=less_is_better(one["quantity"])
-        )
-        parts.append(f"goal {goal:g}: {said}")
-    return "; ".join(parts)
-
-
-def judged(
-    value: float, low: float | None, high: float | None, goal: float, *, at_most: bool
-) -> str:
-    """Return whether a goal is met, missed, or not told: where the interval holds both."""
-    ends = (value if low is None else low, value if high is None else high)
-    met = {end <= goal if at_most else end >= goal for end in ends}
-    return "not told by the interval" if len(met) > 1 else "met" if met == {True} else "missed"
-
-
-def _ratio(ratio: Mapping[str, Any], *, bold: bool = True) -> str:
-    value = f"{ratio['ratio']:.2f}"
-    mark = "**" if bold else ""
-    if ratio.get("low") is None:
-        return f"{mark}{value}{mark}"
-    return f"{mark}{value}{mark} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
-
-
-def cell(row: Row, file: ResultFile) -> str:
+def cell(row: Row, file: ResultFile, *, old: bool = False) -> str:
     """Return a figure of a file in a form of its own, with interval, processor time and goal.
+
+    Args:
+        row: of the catalogue.
+        file: in a form of its own.
+        old: whether it was measured under older rules, by which no goal counts as met.
 
     Raises:
         EvidenceError: the file does not have it.
@@ -210,30 +223,33 @@ def cell(row: Row, file: ResultFile) -> str:
         text = filled(template, lambda source: written(file, source))
         parts = [f"**{text}**"]
         value = _number(text) if re.fullmatch(r"[-+]?[\d,.]+", text) else 0.0
-        if row.interval:
-            low, high = (written(file, path) for path in row.interval)
-            ends = (_number(low), _number(high))
-            parts[0] += f" [{low}, {high}]"
+        if row.interval and (bounds := _bounds(row.interval, file)) is not None:
+            ends = (_number(bounds[0]), _number(bounds[1]))
+            parts[0] += f" [{bounds[0]}, {bounds[1]}]"
     if row.cpu:
         parts.append(f"CPU {written(file, row.cpu)}")
     if row.goal:
         goal = written(file, row.goal)
         said = judged(value, *ends, _number(goal), at_most=row.at_most)
+        said = "not judged, older rules" if old and said == "met" else said
         parts.append(f"goal {goal}: {said}")
     return "; ".join(parts)
+
+
+def _bounds(paths: tuple[str, str], file: ResultFile) -> tuple[str, str] | None:
+    """Return both ends of an interval; None where too few patients gave one."""
+    try:
+        return written(file, paths[0]), written(file, paths[1])
+    except EvidenceError:
+        return None
 
 
 def _number(text: str) -> float:
     return float(text.replace(",", ""))
 
 
-def filled(text: str, figure: Callable[[str], str]) -> str:
-    """Return a text whose braces are replaced by the figures that they name."""
-    return re.sub(r"\{([^{}]+)\}", lambda match: figure(match[1]), text)
-
-
 def _turns(claim: Claim, file: ResultFile) -> str:
-    sides = file.document.get("sides") if _compared(file) else None
+    sides = file.document.get("sides") if compared(file.document) else None
     if isinstance(sides, dict):
         counts = [len(side["turns"]) for side in sides.values() if "turns" in side]
         if counts:
@@ -253,9 +269,9 @@ def _turns(claim: Claim, file: ResultFile) -> str:
 def _load(claim: Claim, file: ResultFile) -> str:
     if claim.kind is not Kind.MEASURED:
         return ""
-    load = file.document.get("load")
-    if isinstance(load, dict) and load.get("others_share") is not None:
-        return f"{load['others_share']:.1%} (allowed {load['allowed_share']:.0%})"
+    share = others_share(file)
+    if share is not None:
+        return f"{share:.1%} (allowed {file.document['load']['allowed_share']:.0%})"
     average = file.document.get("load_average")
     return "" if average is None else f"load average {average:g}"
 
@@ -280,31 +296,17 @@ def _file(claim: Claim, file: ResultFile) -> str:
     return f"[{made}](../{_RESULTS}/{file.path.name})"
 
 
-def _notes(newest: ResultFile) -> list[str]:
-    """Return what a file says of its comparisons, each thing once, and of who took no part."""
+def _notes(files: Mapping[Processors, ResultFile]) -> list[str]:
+    """Return what files say of their comparisons; of which processors, where not all say it."""
     said: dict[str, list[str]] = {}
-    compared = _compared(newest)
-    for one in compared:
-        less = less_is_better(one["quantity"])
-        if one.get("differs"):
-            said.setdefault(f"the sides differ in {', '.join(one['differs'])}", []).append(
-                one["name"]
-            )
-        if one.get("bound"):
-            bound, side = one["bound"], "below" if less else "above"
-            text = f"cannot be {side} {bound['ratio']:.3g}: {bound['because']}"
-            said.setdefault(text, []).append(one["name"])
-        if one.get("above_bound"):
-            text = f"{'below' if less else 'above'} its bound: {one['above_bound']}"
-            said.setdefault(text, []).append(one["name"])
-    notes = [
-        f"- {'all' if len(names) == len(compared) > 1 else '; '.join(names)}: {text}"
-        for text, names in said.items()
+    for kind, file in files.items():
+        for line in comparisons.notes(file.document):
+            said.setdefault(line, []).append(kind.title)
+    lines = [
+        f"- {line}" if len(titles) == len(files) else f"- on {' and '.join(titles)}: {line}"
+        for line, titles in said.items()
     ]
-    absent = newest.document.get("absent")
-    if isinstance(absent, dict):
-        notes += [f"- `{name}` took no part: {why}" for name, why in absent.items()]
-    return ["", *notes] if notes else []
+    return ["", *lines] if lines else []
 
 
 def _missing(evidence: Evidence) -> str:
@@ -324,34 +326,53 @@ def _missing(evidence: Evidence) -> str:
 
 def _two_runs(evidence: Evidence) -> str:
     lines = [
-        "The two newest runs of each claim that compares sides, on processors of two classes where "
-        "both were at hand. The ratio of both runs has an interval of its own: they agree where it "
+        "The ratio of two runs of a comparison has an interval of its own: they agree where it "
         f"holds 1 and lies within a factor of {agreement.ALIKE:g}, differ where it does not "
-        "hold 1, and are undecided where it is wider.\n",
-        "| claim | runs | agree |",
-        "|---|---|---|",
+        "hold 1, and are undecided where it is wider. A reason is given only where it follows from "
+        "the instructions of both processors and their ratios differ in its direction.\n",
+        "### On one class of processors\n",
     ]
+    own = [(claim, both) for claim in CLAIMS for both in agreement.repeated(evidence, claim.name)]
+    lines.append(
+        _agreement(own)
+        if own
+        else "No claim has two runs on one class of processors: nothing here says how well a run "
+        "repeats.\n"
+    )
+    others = [
+        (claim, both)
+        for claim in CLAIMS
+        if (both := agreement.across(evidence, claim.name)) is not None
+    ]
+    lines.append("### On two classes of processors\n")
+    lines.append(_agreement(others) if others else "None yet.\n")
+    return "\n".join(lines)
+
+
+def _agreement(runs: Sequence[tuple[Claim, tuple[ResultFile, ResultFile]]]) -> str:
+    """Return how pairs of runs agree, and those of their comparisons that do not."""
+    lines = ["| claim | runs | agree | only in one of them |", "|---|---|---|---|"]
     apart: dict[str, list[str]] = {}
-    for claim in CLAIMS:
-        both = agreement.runs(evidence, claim.name)
-        if both is None:
-            continue
+    for claim, both in runs:
         found = list(agreement.pairs(*both))
         when = ", then ".join(f"{file.processors.title}, {file.date}" for file in both)
         agree = sum(one.verdict == "agree" for one in found)
-        lines.append(f"| {claim.title} | {when} | {agree} of {len(found)} |")
+        alone = "{} of the older, {} of the newer".format(*agreement.alone(*both))
+        lines.append(f"| {claim.title} | {when} | {agree} of {len(found)} | {alone} |")
         for one in found:
             if one.verdict != "agree":
                 text = (
-                    f"{one.name} {_ratio(one.before['wall'], bold=False)}, "
-                    f"then {_ratio(one.now['wall'], bold=False)}"
+                    f"{one.name} {comparisons.ratio(one.before['wall'], bold=False)}, "
+                    f"then {comparisons.ratio(one.now['wall'], bold=False)}"
                 )
                 apart.setdefault(f"{claim.title}: {one.why}", []).append(text)
-    if len(lines) == 3:
-        return "None yet.\n"
     lines += ["", "Those that do not agree, and why:\n"] if apart else []
     lines += [f"- **{why}**: {'; '.join(texts)}" for why, texts in apart.items()]
     return "\n".join(lines) + "\n"
+
+
+_LONGEST: Final = 400
+"""Characters of figures within an objection; more of them stand in their table alone."""
 
 
 def _objections(evidence: Evidence) -> str:
@@ -362,10 +383,8 @@ def _objections(evidence: Evidence) -> str:
         "| said | stands now |",
         "|---|---|",
     ]
-
     for one in OBJECTIONS:
-        figures = "; ".join(text for text, _ in by_class(one.figures, evidence))
-        now = f" {figures or f'*{NOT_YET}*'}." if one.figures else ""
+        now = f" {_stands_now(one.figures, evidence)}." if one.figures else ""
         tests = ", ".join(
             f"[{name.removeprefix('test_').replace('_', ' ')}](../tests/{file})"
             for file, name in (test.split("::") for test in one.held_by)
@@ -375,82 +394,16 @@ def _objections(evidence: Evidence) -> str:
     return "\n".join(lines) + "\n"
 
 
-def comparisons(source: str, evidence: Evidence) -> str | None:
-    """Return what `comparisons CLAIM WORDS | WORDS` stands for, `*` for all; None of others.
-
-    Raises:
-        EvidenceError: the newest file has none whose name has one of the words.
-    """
-    word, _, rest = source.partition(" ")
-    if word != "comparisons":
-        return None
-    claim, _, words = rest.partition(" ")
-    file = evidence.newest(claim)
-    wanted = [one.strip().lower() for one in words.split("|")]
-    found = [
-        one
-        for one in _compared(file)
-        if words == "*" or any(name in _title(one).lower() for name in wanted)
-    ]
-    if not found:
-        raise EvidenceError(f"{file.path.name} has no comparison of {words}")
-    firsts = {one["name"].partition(" over ")[0] for one in found}
-    if len(firsts) == 1 and all(" over " in one["name"] for one in found):
-        return "; ".join(
-            f"{_ratio(one['wall'])} x {one['name'].partition(' over ')[2]}" for one in found
-        )
-    return "; ".join(f"{one['name']} {_ratio(one['wall'])}" for one in found)
-
-
-def first_filled(texts: Sequence[str], evidence: Evidence) -> tuple[str | None, str]:
-    """Return the first text that the result files can fill; where none, None and why."""
-    why = ""
-    for text in texts:
-        try:
-            return filled(text, lambda one: comparisons(one, evidence) or evidence.text(one)), ""
-        except EvidenceError as error:
-            why = why or str(error)
-    return None, why
-
-
-def by_class(texts: Sequence[str], evidence: Evidence) -> list[tuple[str, Processors]]:
-    """Return the first text that can be filled, once for each class of processor it compares on.
-
-    One without comparisons is filled by the newest file of all.
-    """
-    claims = re.findall(r"\{comparisons (\w+) ", "".join(texts[:1]))
-    kinds = [
-        kind
-        for kind, file in (evidence.files(claims[0]) if claims else {}).items()
-        if _compared(file)
-    ]
-    found = [(first_filled(texts, evidence.of(kind))[0], kind) for kind in kinds]
-    if not any(text for text, _ in found):
-        found = [(first_filled(texts, evidence)[0], Processors.NONE)]
-    several = len(found) > 1
-    return [(f"on {kind.title}: {text}" if several else text, kind) for text, kind in found if text]
-
-
-def headlines(evidence: Evidence, kind: Kind) -> str:
-    """Return the table of one kind of figures for README."""
-    shown = [
-        (headline.title if not place else "", text, evidence.newest(headline.claim, only or None))
-        for headline in HEADLINES
-        if headline.kind is kind
-        for place, (text, only) in enumerate(by_class(headline.texts, evidence))
-    ]
-    if kind is not Kind.MEASURED:
-        lines = [f"| {title} | {text} |" for title, text, _ in shown]
-        return "\n".join([f"| | {kind} |", "|---|---|", *lines])
-    lines = [
-        f"| {title} | {text} "
-        f"| [{file.processors.title}, {file.date}]({_RESULTS}/{file.path.name}) |"
-        for title, text, file in shown
-    ]
-    machines = sorted({machine(file) for _, _, file in shown})
-    return "\n".join(
-        ["| | measured | on |", "|---|---|---|", *lines, "", f"Machines: {'; '.join(machines)}."]
-    )
+def _stands_now(figures: Sequence[str], evidence: Evidence) -> str:
+    """Return the figures of an objection, none of which is of older rules."""
+    text = "; ".join(text for text, _ in by_class(figures, _of_now(evidence)))
+    if not text:
+        return f"*{NOT_ANEW if by_class(figures, evidence) else NOT_YET}*"
+    if len(text) <= _LONGEST:
+        return text
+    named = re.findall(r"\{(?:comparisons )?(\w+)[ :]", "".join(figures))
+    titles = [claim.title for claim in CLAIMS if claim.name in named]
+    return "see " + ", ".join(f"[{title}](#{anchor(title)})" for title in titles)
 
 
 def claim_table(evidence: Evidence, name: str) -> str:

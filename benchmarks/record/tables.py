@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.record.catalogue import BASELINES
+from benchmarks.record.evidence import Processors
 
 Document = Mapping[str, Any]
 
@@ -13,14 +14,20 @@ _SHARPNESS: Final = ("keskar", "adaptive", "lambda_max")
 
 
 def precisions(document: Document) -> str:
-    """Return sizes and speeds of every precision."""
-    lines = ["| | MB | images/s over fp32 |", "|---|---|---|"]
+    """Return sizes and speeds of every precision, on which machine."""
+    hardware = document["hardware"]
+    machine = f"{hardware['cpu']} with {Processors.of(hardware['instructions']).title}"
+    lines = [f"| {machine} | MB | images/s over fp32 [95 %] |", "|---|---|---|"]
+    ratios = {(row["first"], row["second"]): row["wall"] for row in document["comparisons"]}
     for row in document["rows"]:
-        name, speed = row["precision"], row["speed_over_fp32"]
+        name, network = row["precision"], row["network"]
+        ratio = ratios.get((f"{network}_{name}", f"{network}_fp32"))
+        speed = "1" if name == "fp32" else ""
+        if ratio is not None:
+            speed = f"{ratio['ratio']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
         if name == "fp32":
-            name = f"{NETWORKS[row['network']]} fp32"
-        cells = [name, f"{row['size_bytes'] / 1e6:.1f}", "" if speed is None else f"{speed:.2f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+            name = f"{NETWORKS[network]} fp32"
+        lines.append(f"| {name} | {row['size_bytes'] / 1e6:.1f} | {speed} |")
     return "\n".join(lines)
 
 
@@ -38,7 +45,7 @@ def precision_cost(*precisions: str) -> Callable[[Document], str]:
             "| | mean AUROC | drop [95 %] | images that flip | matched points | own points "
             "| largest change |",
             "|---|---|---|---|---|---|---|",
-            f"| *{document['images']['test']:,} images* | | | | | | |",
+            f"| *{document['images']['test']:,} images of the test split* | | | | | | |",
         ]
         for model in document["baselines"]["models"]:
             if model["name"] in BASELINES:
@@ -61,27 +68,47 @@ def precision_cost(*precisions: str) -> Callable[[Document], str]:
     return table
 
 
+_TASKS: Final = {"drawings": "phantoms", "radiographs": "ChestX-ray14", "children": "children"}
+"""Tasks of `benchmarks.shallow_baselines`, as tables call them."""
+
+
 def shallow(document: Document) -> str:
-    """Return the AUROC of regressions on simple features, of drawings, children and adults."""
-    children = document["tasks"]["children"]
-    findings = list(children["best"])
-    means = {
-        title: {model["name"]: model for model in document["tasks"][name]["models"]}
-        for name, title in (
-            ("drawings", "phantoms, mean"),
-            ("radiographs", "ChestX-ray14, mean"),
-        )
-    }
-    heads = ["features", *means, *(f"children, {name}" for name in findings)]
+    """Return the AUROC of regressions on simple features, and what is suspected of a collection."""
+    tasks = document["tasks"]
+    findings = list(tasks["children"]["best"])
+    heads = ["features; AUROC, test split", "phantoms, mean", "ChestX-ray14, mean"]
+    heads += [f"children, {name}" for name in findings]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for model in children["models"]:
-        cells = [model["what"]]
-        cells += [
-            _interval(known[model["name"]]["mean_auroc"]) if model["name"] in known else ""
-            for known in means.values()
+    known = {
+        task: {model["name"]: model for model in tasks[task]["models"]}
+        for task in _TASKS
+        if task in tasks
+    }
+    titles = {name: model["what"] for models in known.values() for name, model in models.items()}
+    for name, what in titles.items():
+        cells = [
+            _interval(known[task][name]["mean_auroc"]) if name in known.get(task, {}) else ""
+            for task in ("drawings", "radiographs")
         ]
-        cells += [_interval(model["auroc"][name]) for name in findings]
-        lines.append(f"| {' | '.join(cells)} |")
+        children = known["children"].get(name)
+        cells += [
+            "" if children is None else _interval(children["auroc"][finding])
+            for finding in findings
+        ]
+        lines.append(f"| {' | '.join((what, *cells))} |")
+    suspected = [
+        f"- {_TASKS[task]}: {one['finding'].replace('_', ' ')} by {titles[one['features']]}, "
+        f"{_interval(one['auroc'])}"
+        for task in _TASKS
+        for one in tasks.get(task, {}).get("verdict", {}).get("suspicions", ())
+    ]
+    if suspected:
+        lines += [
+            "",
+            "Suspected to tell of the collection and not of the patients:",
+            "",
+            *suspected,
+        ]
     return "\n".join(lines)
 
 
@@ -91,7 +118,7 @@ def phantoms(document: Document) -> str:
     columns = [document["network"]["auroc"], *(model["auroc"] for model in models)]
     means = [document["network"]["mean_auroc"], *(one["mean_auroc"]["value"] for one in models)]
     lines = [
-        "| finding | network | " + " | ".join(model["what"] for model in models) + " |",
+        "| AUROC, test split | network | " + " | ".join(one["what"] for one in models) + " |",
         "|---|---|" + "---|" * len(models),
         "| **mean** | " + " | ".join(f"**{mean:.3f}**" for mean in means) + " |",
     ]
@@ -104,6 +131,8 @@ def phantoms(document: Document) -> str:
         "| subtlety | " + " | ".join(f"{level['subtlety']:.1f}" for level in levels) + " |",
         "|---|" + "---|" * len(levels),
         "| mean | " + " | ".join(f"{level['mean_auroc']:.3f}" for level in levels) + " |",
+        "",
+        "![AUROC against subtlety](figures/phantom_subtlety.svg)",
     ]
     return "\n".join(lines)
 
@@ -130,7 +159,7 @@ def heatmaps(document: Document) -> str:
             title += f", {hits[0]['total']} maps"
         lines.append(f"| **{title}** |" + " | |" * len(strides))
         areas = (f" {_interval(first[stride]['mean_auroc'])} | |" for stride in strides)
-        lines.append(f"| mean AUROC of the network |{''.join(areas)}")
+        lines.append(f"| mean AUROC of the network, test split |{''.join(areas)}")
         for name, key in (("random point", "random_rate"), ("best fixed point", "fixed_rate")):
             if hits[0][key] is not None:
                 lines.append(f"| {name} |" + f" {hits[0][key]:.3f} | |" * len(strides))
@@ -140,7 +169,7 @@ def heatmaps(document: Document) -> str:
                 if row["maps"] == kind:
                     cells += [_rate(found), f"{row['macs'] / 1e6:,.0f}"]
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *_pointed(document, stride=16)])
+    return "\n".join([*lines, "", *_pointed(document, stride=16), "", _passed(document, stride=16)])
 
 
 def _pointed(document: Document, *, stride: int) -> list[str]:
@@ -162,6 +191,24 @@ def _pointed(document: Document, *, stride: int) -> list[str]:
             cells.append("" if cam.get(key) is None else f"{cam[key]:.3f}")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _passed(document: Document, *, stride: int) -> str:
+    """Return on how many findings of the drawings a fixed point hits more often than maps."""
+    counts = {
+        row["maps"]: sum(
+            one["fixed_rate"] > one["rate"]
+            for one in row["pointing"].values()
+            if one["fixed_rate"] is not None
+        )
+        for row in document["rows"]
+        if (row["task"], row["output_stride"]) == ("drawings", stride)
+    }
+    total = document["rows"][0]["pointing_mean"]["findings"]
+    return (
+        f"The best fixed point hits more often than `cam` on {counts['cam']} of these {total} "
+        f"findings, and than `relative` on {counts['relative']}."
+    )
 
 
 def _rate(game: Mapping[str, Any]) -> str:
@@ -271,7 +318,7 @@ def _signed(value: float) -> str:
 
 def aurocs(document: Document) -> str:
     """Return the AUROC of every finding and their mean."""
-    lines = ["| finding | positives | AUROC | 95 % interval |", "|---|---|---|---|"]
+    lines = ["| finding | positives | AUROC, test split | 95 % interval |", "|---|---|---|---|"]
     for name, one in document["auroc"].items():
         lines.append(
             f"| {name.replace('_', ' ')} | {one['positives']} | {one['value']:.3f} "
@@ -289,11 +336,11 @@ def large_batch(document: Document) -> str:
 
 def ways_to_train(rows: Sequence[Mapping[str, Any]], harder: str | None) -> str:
     """Return AUROC and sharpness of every way to train and batch; of the harder finding, too."""
-    heads = ["Way to train", "Batch", "Updates", "Peak rate", "Mean AUROC (seeds)"]
+    heads = ["Way to train", "Batch", "Updates", "Peak rate", "Mean AUROC, test split (seeds)"]
     heads += ["Against SGD at 32 [95 % interval]"]
     heads += [] if harder is None else [f"{harder}: AUROC", f"{harder}: against SGD at 32"]
     heads += ["Training loss", "Keskar", "ASAM", "Eigenvalue"]
-    words = ("Way to train", "Mean AUROC (seeds)", "Against SGD at 32 [95 % interval]")
+    words = ("Way to train", "Mean AUROC, test split (seeds)", "Against SGD at 32 [95 % interval]")
     sides = ("---" if head in words or ":" in head else "--:" for head in heads)
     lines = [f"| {' | '.join(heads)} |", f"|{'|'.join(sides)}|"]
     for row in rows:

@@ -1,12 +1,25 @@
-"""The search for the highest rate that LoadGen calls valid, on runs whose verdict is known."""
+"""The runs under LoadGen: what they ask for, and the search for the highest rate that is valid."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.scenarios_against_async_queue import GRID, Drive, no_ratio, run_highest
+from benchmarks.harness.side_by_side import Options, Settings, SideBySide
+from benchmarks.scenarios_against_async_queue import (
+    GRID,
+    PERCENTS,
+    WAYS,
+    Drive,
+    Model,
+    Scenarios,
+    no_ratio,
+    run_highest,
+)
 
+from thorax.benchmark import loadgen
 from thorax.benchmark.measurement import Traffic
+from thorax.benchmark.scenarios import SERVER_QUERIES
 
 TRAFFIC = Traffic("server", 0.1, 200.0)
 
@@ -42,3 +55,27 @@ def test_a_search_that_ends_at_its_border_gives_no_ratio() -> None:
     assert no_ratio([GRID[0], 0.98, GRID[-2]]) is None
     assert "highest tried" in str(no_ratio([0.98, GRID[-1], 0.98]))
     assert "was valid" in str(no_ratio([0.98, 0.0]))
+
+
+def test_every_server_run_asks_for_the_queries_of_a_verdict(tmp_path: Path) -> None:
+    asked: list[Traffic] = []
+
+    def drive(traffic: Traffic) -> Mapping[str, Any]:
+        asked.append(traffic)
+        latencies = {f"result_{percent}.00_percentile_latency_ns": 1e6 for percent in PERCENTS}
+        valid = traffic.images_per_s < 410
+        return latencies | {
+            "result_samples_per_second": 400.0,
+            "result_query_count": traffic.fewest_queries,
+            "result_validity": "VALID" if valid else "INVALID",
+        }
+
+    settings = Settings(threads=2, precision="fp32", side=64, input="tensors that stay")
+    model = Model("fp32_64", {way: lambda: drive for way in WAYS}, settings, 2, 0.01)
+    bench = SideBySide("claim", Options(6, 0.1, 0, rehearsal=tmp_path))
+    assert len(Scenarios(bench, model).run()) == 1 + len(PERCENTS) + 1
+    served = [traffic for traffic in asked if traffic.scenario == "server"]
+    assert len(served) > 6 * len(WAYS)
+    assert len({traffic.images_per_s for traffic in served}) > 2, "the search too"
+    for traffic in served:
+        assert loadgen.settings(traffic).min_query_count >= SERVER_QUERIES

@@ -116,6 +116,8 @@ def test_the_newest_result_of_such_a_processor_is_taken(tmp_path: Path) -> None:
     old_form = document(row(4.0, 4.1), date="2026-12-02")
     del old_form["comparisons"]
     write("old_form", old_form)
+    write("dirty", document(row(5.0, 5.1), date="2026-12-02") | {"commit": "abc-dirty"})
+    write("rehearsal", document(row(5.0, 5.1), date="2026-12-02") | {"for_record": False})
     assert committed("claim", HARDWARE, tmp_path) == tmp_path / "claim_newer.json"
 
 

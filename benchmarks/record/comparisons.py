@@ -1,0 +1,225 @@
+"""Comparisons of result files in the common form: read by the names of now, as cells and notes."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from benchmarks.harness.side_by_side import less_is_better
+from thorax.benchmark.confidence import median_of_turns
+from thorax.metrics import Interval
+
+NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {"classify_json over a bare OpenVINO script": "classify --json over a bare OpenVINO script"}
+)
+"""Names of comparisons that were renamed, and what they are called now."""
+
+LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {"gops": "operations/s", "image_s": "time an image"}
+)
+"""What quantities are called in files that name them and give no label."""
+
+Document = Mapping[str, Any]
+One = Mapping[str, Any]
+
+
+def compared(document: Document) -> list[One]:
+    """Return the comparisons of a file in the common form, by the names of now; none of others."""
+    rows = document.get("comparisons", ())
+    return [
+        {
+            **row,
+            "name": NAMES.get(row["name"], row["name"]),
+            "label": row.get("label") or LABELS.get(row["quantity"], row["quantity"]),
+        }
+        for row in rows
+        if isinstance(row, dict) and "wall" in row
+    ]
+
+
+def title(row: One) -> str:
+    """Return the name of a comparison with what its quantity is called, as a cell."""
+    name, label = str(row["name"]), str(row["label"])
+    whole = name if label in name else f"{name}, {label}"
+    less = " (less is better)" if less_is_better(row["quantity"]) else ""
+    return f"{whole}{less}".replace("|", "\\|")
+
+
+def cell(row: One, document: Document) -> str:
+    """Return a comparison as a cell: ratio, processor time, valid turns, grid and goal."""
+    parts = [ratio(row["wall"])]
+    if row.get("cpu"):
+        parts.append(f"CPU {ratio(row['cpu'], bold=False)}")
+    valid = valid_turns(row, document)
+    if valid is not None:
+        parts.append(f"valid turns {valid[0]}/{valid[1]} of {valid[2]}")
+    low, high = ends(row, document)
+    step = grid_step(row, document)
+    if step is not None:
+        apart = "" if low > 1.0 or high < 1.0 else ", within a step of 1"
+        parts.append(f"on a grid with steps of {step[0]:g}{apart}")
+    if (goal := row.get("goal")) is not None:
+        at_most = less_is_better(row["quantity"])
+        said = judged(row["wall"]["ratio"], low, high, goal, at_most=at_most)
+        if valid is not None and min(valid[:2]) < valid[2]:
+            said = "not told, as turns were not valid"
+        parts.append(f"goal {goal:g}: {said}")
+    return "; ".join(parts)
+
+
+def ratio(value: Mapping[str, Any], *, bold: bool = True) -> str:
+    """Return a ratio with its interval, where it has one."""
+    text, mark = f"{value['ratio']:.2f}", "**" if bold else ""
+    if value.get("low") is None:
+        return f"{mark}{text}{mark}"
+    return f"{mark}{text}{mark} [{value['low']:.2f}, {value['high']:.2f}]"
+
+
+def judged(
+    value: float, low: float | None, high: float | None, goal: float, *, at_most: bool
+) -> str:
+    """Return whether a goal is met, missed, or not told: where the interval holds both."""
+    ends_of = (value if low is None else low, value if high is None else high)
+    met = {end <= goal if at_most else end >= goal for end in ends_of}
+    return "not told by the interval" if len(met) > 1 else "met" if met == {True} else "missed"
+
+
+def ends(row: One, document: Document) -> tuple[float, float]:
+    """Return the interval of a ratio, by a step of the grid wider where its quantity is of one."""
+    wall, step = row["wall"], grid_step(row, document)
+    low, high = wall.get("low", wall["ratio"]), wall.get("high", wall["ratio"])
+    return (low, high) if step is None else (low / (1 + step[1]), high * (1 + step[1]))
+
+
+def grid_step(row: One, document: Document) -> tuple[float, float] | None:
+    """Return the step of the grid that a quantity was searched on, and its largest share of one.
+
+    None where a quantity is not of a grid.
+    """
+    if row["quantity"] != "highest_part":
+        return None
+    grids = [
+        model["highest_grid"]
+        for name, model in document.get("models", {}).items()
+        if f"_{name}_" in row["first"] and "highest_grid" in model
+    ]
+    parts = [turn["highest_part"] for side in _sides(row, document) for turn in side["turns"]]
+    if not grids or not parts:
+        return None
+    step = round(grids[0][1] - grids[0][0], 9)
+    return step, step / min(parts)
+
+
+def valid_turns(row: One, document: Document) -> tuple[int, int, int] | None:
+    """Return how many turns of both sides LoadGen called valid, and of how many; None elsewhere."""
+    turns = [side["turns"] for side in _sides(row, document)]
+    if len(turns) < 2 or not all("valid" in turn for own in turns for turn in own):
+        return None
+    first, second = (sum(turn["valid"] == 1 for turn in own) for own in turns)
+    return first, second, max(map(len, turns))
+
+
+def _sides(row: One, document: Document) -> list[Mapping[str, Any]]:
+    sides = document.get("sides")
+    known = sides if isinstance(sides, dict) else {}
+    names = (row.get("first"), row.get("second"))
+    return [known[name] for name in names if name in known and "turns" in known[name]]
+
+
+def rates(document: Document, side: str) -> list[float]:
+    """Return images a second of every turn of a side.
+
+    Raises:
+        KeyError: the file has no such side.
+    """
+    return [turn["images"] / turn["wall_s"] for turn in document["sides"][side]["turns"]]
+
+
+def of_turns(document: Document, first: str, second: str) -> Interval | None:
+    """Return the ratio of images a second of two sides, compared in the file or not.
+
+    Raises:
+        KeyError: the file lacks one of them.
+    """
+    pairs = zip(rates(document, first), rates(document, second), strict=True)
+    return median_of_turns([a / b for a, b in pairs])
+
+
+def fastest(document: Document, sides: Sequence[str]) -> str:
+    """Return the side of several with the most images a second.
+
+    Raises:
+        KeyError: the file has none of them.
+    """
+    present = [side for side in sides if side in document["sides"]]
+    if not present:
+        raise KeyError(f"none of {', '.join(sides)}")
+    return max(present, key=lambda side: statistics.median(rates(document, side)))
+
+
+def side_title(document: Document, side: str) -> str:
+    """Return what comparisons of a file call a side."""
+    for row in compared(document):
+        for place, key in enumerate(("first", "second")):
+            if row[key] == side and " over " in row["name"]:
+                return str(row["name"].split(" over ")[place])
+    return side
+
+
+def notes(document: Document) -> list[str]:
+    """Return what a file says of its comparisons, each thing once, and of who took no part."""
+    said: dict[str, list[str]] = {}
+    rows = compared(document)
+    for row in rows:
+        for text in _said(row, document):
+            said.setdefault(text, []).append(row["name"])
+    lines = [
+        f"{'all' if len(names) == len(rows) > 1 else '; '.join(names)}: {text}"
+        for text, names in said.items()
+    ]
+    models = document.get("models")
+    if isinstance(models, dict):
+        lines += [line for name, model in models.items() for line in _traffic(name, model)]
+    quantized = document.get("onnxruntime_quantization", {}).get("calibrated_on")
+    if quantized is not None:
+        lines.append(f"ONNX Runtime's INT8 was calibrated on {quantized} images")
+    absent = document.get("absent")
+    if isinstance(absent, dict):
+        lines += [f"`{name}` took no part: {why}" for name, why in absent.items()]
+    return lines
+
+
+def _said(row: One, document: Document) -> list[str]:
+    """Return what a file says of one comparison."""
+    less, lines = less_is_better(row["quantity"]), []
+    if row.get("differs"):
+        lines.append(f"the sides differ in {', '.join(row['differs'])}")
+    if row.get("bound"):
+        bound = row["bound"]
+        batches = [side["settings"].get("batch") for side in _sides(row, document)]
+        other = (
+            f"; yet their batches are {batches[0]} and {batches[1]}, as each was probed for"
+            if len(set(batches)) > 1
+            else ""
+        )
+        where = "below" if less else "above"
+        lines.append(f"cannot be {where} {bound['ratio']:.3g}: {bound['because']}{other}")
+    if row.get("above_bound"):
+        lines.append(f"{'below' if less else 'above'} its bound: {row['above_bound']}")
+    return lines
+
+
+def _traffic(name: str, model: Mapping[str, Any]) -> list[str]:
+    """Return the traffic of a model under LoadGen, and what of it was left out."""
+    lines = []
+    if "part_of_offline" in model:
+        lines.append(
+            f"{model['precision']} at {model['side']} px: the server is asked "
+            f"{model['rate']:.0f} queries/s, {model['part_of_offline']:g} of the lower offline "
+            f"rate of both, with a limit of {model['latency_limit_ms']:.0f} ms"
+        )
+        lines += [
+            f"{model['precision']} at {model['side']} px: *{what}* was left out: {why}"
+            for what, why in model.get("left_out", {}).items()
+        ]
+    return lines
