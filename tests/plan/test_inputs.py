@@ -319,8 +319,12 @@ def test_a_benchmark_of_a_card_gives_its_stages(tmp_path: Path) -> None:
         for name, time_s in (("preprocess", 1e-4), ("to DDR", 2e-4), ("execute", 9e-3),
                              ("from DDR", 5e-5), ("postprocess", 9e-6))
     ]  # fmt: skip
-    stages.append({"name": "other devices", "time_s": 1e-3, "origin": "measured"})
-    modelled = card("FPGA.0 execute") | {"stages": stages, "power_w": 43.0}
+    others = {"measured_s": 1e-3, "stage_s": 1e-3, "images_per_s": 100.0, "latency_s": 0.0104}
+    modelled = card("FPGA.0 execute") | {
+        "stages": stages,
+        "power_w": 43.0,
+        "plus_measured": others | {"bound_by": "FPGA.0 execute"},
+    }
     path = written(tmp_path, device="HETERO:FPGA.0,CPU", simulated=True, modelled=modelled)
     made = with_benchmark(find_preset("r740-2019"), path)
     assert made.card is not None

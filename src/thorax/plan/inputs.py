@@ -44,7 +44,6 @@ _PLACES: Final[Mapping[str, Place]] = {
     "execute": "card",
     "from DDR": "link-out",
     "postprocess": "host",
-    "other devices": "host",
 }
 """Where the stages of `thorax.devices.card_model` happen."""
 
@@ -214,11 +213,11 @@ def _with_card(server: Server, benchmark: BenchmarkResult, cards: Modelled, path
     steps, names = [], set()
     for stage in cards.stages:
         name, _, what = stage.name.partition(" ")
-        if stage.name == "other devices":
-            what = "other devices"
-        else:
-            names.add(name)
+        names.add(name)
         steps.append(Step(place=_PLACES[what], image_s=stage.time_s / batch))
+    others = cards.plus_measured
+    if others is not None:
+        steps.append(Step(place="host", image_s=others.stage_s / batch))
     if len(names) != 1:
         raise _refuse(path, f"is of {len(names)} cards")
     if cards.power_w is None:
@@ -229,9 +228,9 @@ def _with_card(server: Server, benchmark: BenchmarkResult, cards: Modelled, path
     sources = [
         f"card.steps: modelled: {path.name}",
         *(
-            f"card.steps.others: measured: {path.name}, layers of other devices"
-            for stage in cards.stages
-            if stage.origin == "measured"
+            [f"card.steps.others: measured: {path.name}, layers of other devices"]
+            if others is not None
+            else []
         ),
         f"card.power_w: modelled: {path.name}: {cards.source}",
     ]
