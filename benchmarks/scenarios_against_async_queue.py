@@ -62,7 +62,7 @@ PART: Final = 0.7
 """Of the offline rate, in the server scenario."""
 LIMIT: Final = 10
 """Inferences that the latency limit lasts."""
-GRID: Final = tuple(round(0.50 + 0.03 * step, 2) for step in range(38))
+GRID: Final = tuple(round(0.50 + 0.01 * step, 2) for step in range(112))
 """Parts of the offline rate, to 1.61."""
 WARM_UP_S: Final = 0.5
 LONGEST_S: Final = 12.0

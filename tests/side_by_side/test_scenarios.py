@@ -1,5 +1,6 @@
 """The runs under LoadGen: what they ask for, and the search for the highest rate that is valid."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def test_the_highest_valid_part_is_found_in_few_runs(part: float) -> None:
     tried: list[float] = []
     turn = run_highest(valid_up_to(200.0 * part + 0.1, tried), TRAFFIC)
     assert turn.more == {"highest_part": part}
-    assert len(tried) <= 6
+    assert len(tried) <= math.ceil(math.log2(len(GRID) + 1))
     assert turn.images is None
 
 
