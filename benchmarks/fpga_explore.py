@@ -14,12 +14,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from benchmarks.harness.result import filled_folder, parse_args, table, write
+from benchmarks.harness.result import figures_folder, filled_folder, parse_args, table, write
 from thorax.files.atomic import write_bytes
-
-FIGURES: Final = Path(__file__).resolve().parents[1] / "docs" / "figures"
 
 
 def explore(artifact: Path, store: Path, side: int | None, figures: Path) -> dict[str, Any]:
@@ -44,7 +42,7 @@ def main() -> None:
     parser.add_argument("artifacts", type=filled_folder, nargs="+")
     parser.add_argument("--side", type=int)
     given = parse_args(parser)
-    figures = given.rehearsal or FIGURES
+    figures = figures_folder(given.rehearsal)
     documents = [
         explore(artifact, given.store, given.side, figures) for artifact in given.artifacts
     ]

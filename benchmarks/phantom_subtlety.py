@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.harness.command import thorax
-from benchmarks.harness.result import figure_path, parse_args, table, write
+from benchmarks.harness.result import figures_folder, parse_args, table, write
 from thorax import artifact
 from thorax.cli import demonstration
 from thorax.devices.engine import Engine
@@ -32,7 +32,6 @@ from thorax.phantoms.style import Style
 from thorax.report.figure import ON_WHITE, WIDTH, note, write_figure
 from thorax.report.series import COLOURS, INK
 
-FIGURE: Final = Path(__file__).resolve().parents[1] / "docs/figures/phantom_subtlety.svg"
 LEVELS: Final = tuple(round(0.1 * step, 1) for step in range(11))
 SEED: Final = 97
 """Of the phantoms that are asked; the network has seen those of seed 0."""
@@ -138,7 +137,7 @@ def main() -> None:
         "models": easy["models"],
         "levels": rows,
     }
-    picture = figure_path(FIGURE, chosen.rehearsal)
+    picture = figures_folder(chosen.rehearsal) / "phantom_subtlety.svg"
     write_figure(lambda: figure(rows, easy["models"]), picture, STYLE)
     print("written:", write("phantom_subtlety", document, rehearsal=chosen.rehearsal))
 

@@ -168,9 +168,9 @@ def make_folder(parser: argparse.ArgumentParser, folder: Path | None) -> None:
         parser.error(f"the folder {folder} cannot be made: {error.strerror}")
 
 
-def figure_path(path: Path, rehearsal: Path | None) -> Path:
-    """Return where a figure of the documents is written; one of a rehearsal is in its folder."""
-    return path if rehearsal is None else rehearsal / path.name
+def figures_folder(rehearsal: Path | None) -> Path:
+    """Return the folder of the figures of the documents; those of a rehearsal lie in its own."""
+    return rehearsal or _TREE / "docs/figures"
 
 
 def filled_folder(text: str) -> Path:

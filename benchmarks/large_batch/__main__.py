@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.harness.result import commit, filled_folder, parse_args, write
+from benchmarks.harness.result import commit, figures_folder, filled_folder, parse_args, write
 from benchmarks.large_batch.cells import (
     SEEDS,
     STUDIES,
@@ -34,7 +34,7 @@ from benchmarks.large_batch.cells import (
     results,
     tuning,
 )
-from benchmarks.large_batch.report import FIGURES, draw, report
+from benchmarks.large_batch.report import draw, report
 from benchmarks.subjects import tasks
 from thorax.data.loader import BatchOrder, batches
 from thorax.data.store import Store
@@ -264,7 +264,7 @@ def main() -> None:
             work_off(options.work, study, store, names, options.batch or study.batches)
             measure_sharpness(options.work, study, store)
     for name, document in found.items():
-        draw(document, options.rehearsal or FIGURES)
+        draw(document, figures_folder(options.rehearsal))
         print("written:", write(f"large_batch_{name}", document, rehearsal=options.rehearsal))
 
 

@@ -15,7 +15,6 @@ from benchmarks.record.tables import difference
 from thorax.data.store import Store
 from thorax.metrics import bootstrap_auroc, bootstrap_difference
 
-FIGURES: Final = Path(__file__).resolve().parents[2] / "docs/figures"
 RESAMPLES: Final = 400
 
 _SHARPNESS: Final = {

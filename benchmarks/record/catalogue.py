@@ -1080,3 +1080,8 @@ CLAIMS: Final[Sequence[Claim]] = (
         made_of="one or two numbers fitted a system, links published or assumed, choices made with the rows known",
     ),
 )
+
+
+def claim_of(name: str) -> Claim:
+    """Return the claim of a name."""
+    return next(claim for claim in CLAIMS if claim.name == name)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from benchmarks.record import agreement, comparisons
-from benchmarks.record.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section
+from benchmarks.record.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section, claim_of
 from benchmarks.record.comparisons import compared, judged
 from benchmarks.record.evidence import (
     Evidence,
@@ -408,7 +408,7 @@ def _stands_now(figures: Sequence[str], evidence: Evidence) -> str:
 
 def claim_table(evidence: Evidence, name: str) -> str:
     """Return the figures of one claim, machines side by side, for a page that tells more of it."""
-    claim = next(claim for claim in CLAIMS if claim.name == name)
+    claim = claim_of(name)
     if not evidence.files(name):
         return f"*{NOT_YET}*"
     return "\n".join(_table(claim, _files(claim, evidence)))

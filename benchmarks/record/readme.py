@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from benchmarks.record.catalogue import CLAIMS, Kind
+from benchmarks.record.catalogue import Kind, claim_of
 from benchmarks.record.comparisons import compared
 from benchmarks.record.evidence import Evidence, Processors, ResultFile
 from benchmarks.record.headlines import HEADLINES, Headline
@@ -52,14 +52,12 @@ def _by_machine(own: Sequence[Headline], evidence: Evidence) -> list[str]:
 
 def _linked(one: Headline) -> str:
     """Return the title of a headline with a link to the table of its claim."""
-    titles = {claim.name: claim.title for claim in CLAIMS}
-    return f"[{one.title}](docs/benchmarks.md#{anchor(titles[one.claim])})"
+    return f"[{one.title}](docs/benchmarks.md#{anchor(claim_of(one.claim).title)})"
 
 
 def _when(one: Headline, evidence: Evidence) -> str:
     file = evidence.newest(one.claim)
-    claim = next(claim for claim in CLAIMS if claim.name == one.claim)
-    rules = ", older rules" if older(claim, file) else ""
+    rules = ", older rules" if older(claim_of(one.claim), file) else ""
     return f" | {_short_machine(file)}, {file.date}{rules}"
 
 
