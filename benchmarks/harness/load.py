@@ -1,9 +1,12 @@
 """Load that others put on the processors while something is measured.
 
 All that the processors did, time that a hypervisor gave to other machines (steal) among it, less
-what this process and its descendants used, as a share of all processors over the window.
+what this process and its descendants used, as a share of all processors over the window. Of its
+descendants are those that let go of their parent, as the workers of Ray do: `adopt` makes them
+children of this process.
 """
 
+import ctypes
 import os
 import time
 from collections import defaultdict
@@ -18,6 +21,7 @@ ALLOWED: Final = 0.10
 QUIET_S: Final = 2.0
 """How long the machine is watched before anything is measured."""
 
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _BUSY: Final = (0, 1, 2, 5, 6, 7)
 """Of the first line of /proc/stat: user, nice, system, irq, softirq, steal (proc(5))."""
@@ -66,6 +70,19 @@ class Load:
     def share(self) -> float:
         """Part of all processors, 0-1."""
         return self.others_s / self.capacity_s if self.capacity_s else 0.0
+
+
+def adopt() -> None:
+    """Become the parent of descendants that lose theirs, until this process ends (prctl(2)).
+
+    What those used that end stays counted: nobody waits for them but this process as it ends.
+
+    Raises:
+        OSError: the system does not let it.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "cannot adopt what descendants leave behind")
 
 
 def read() -> Reading:
@@ -123,6 +140,7 @@ class Watch:
     def __init__(self, claim: str, rehearsal: Path | None, *, read: Read = read) -> None:
         self._claim, self._rehearsal, self._read = claim, rehearsal, read
         self._processors = len(os.sched_getaffinity(0))
+        adopt()
         if rehearsal is None:
             require(claim, watch(QUIET_S, self._processors).share, "before it")
         self._before = read()

@@ -198,7 +198,8 @@ class SideBySide:
         self._before = os.getloadavg()[0]
 
     def require_quiet(self) -> None:
-        """Refuse to begin where others use more of the processors than is allowed."""
+        """Adopt what sides leave behind; refuse to begin beside others who use too much."""
+        load.adopt()
         if self.options.rehearsal is None:
             self._require_share(load.watch(load.QUIET_S, self._processors).share, "before it")
 

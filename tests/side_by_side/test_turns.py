@@ -34,6 +34,12 @@ SETTINGS = Settings(threads=2, precision="int8", side=224, input="tensor that st
 FASTER = Comparison("ours over theirs", "ours", "theirs", "Images a second of both.")
 
 
+@pytest.fixture(autouse=True)
+def adopts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the tests goes on after them and shall not become a parent of orphans."""
+    monkeypatch.setattr(load, "adopt", lambda: None)
+
+
 def clocks(others: float) -> Callable[[], Reading]:
     """Return clocks of one processor of which others use a share, ours the other half of it."""
     moments = count()
@@ -283,3 +289,38 @@ def test_processor_time_of_a_child_is_our_own_while_it_runs_and_after() -> None:
     assert begin + 0.02 < running
     # Clocks of the kernel go on by hundredths.
     assert load.read().own_s > running - 0.03
+
+
+ORPHANED = """
+import os, subprocess, sys
+from benchmarks.harness import load
+
+WORK = "import sys; sum(range(4_000_000)); print(flush=True); sys.stdin.read()"
+
+def used_s():
+    begin = load.read().own_s
+    reads, holds = os.pipe()
+    parent = subprocess.Popen(
+        ["sh", "-c", 'exec 3<&0; "$0" -c "$1" <&3 & exit', sys.executable, WORK],
+        stdin=reads, stdout=subprocess.PIPE,
+    )
+    os.close(reads)
+    assert parent.wait() == 0
+    parent.stdout.readline()
+    used = load.read().own_s - begin
+    os.close(holds)
+    parent.stdout.read()
+    return used
+
+lost = used_s()
+load.adopt()
+print(lost, used_s())
+"""
+
+
+def test_processor_time_of_those_who_lost_their_parent_is_our_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHANED], capture_output=True, text=True, check=True, timeout=60
+    )
+    lost, counted = map(float, done.stdout.split())
+    assert lost < 0.03 < counted

@@ -277,7 +277,7 @@ def report(
         for skip in skipped:
             on_skip(skip)
     elif skipped:
-        logger.warning("%d images of %s were left out", len(skipped), images.name)
+        logger.warning("left out of %s: %d files", images.name, len(skipped))
 
 
 def require_rows(
