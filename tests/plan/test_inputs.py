@@ -313,6 +313,21 @@ def test_a_board_of_unknown_watts_is_refused(tiny_fp32: Artifact, tmp_path: Path
         )
 
 
+def test_a_benchmark_that_counts_measured_stages_among_those_of_a_card_is_refused(
+    tmp_path: Path,
+) -> None:
+    """As files were before the sums had a key of their own: nothing of them is left out."""
+    stages = [
+        {"name": "FPGA.0 execute", "time_s": 9e-3, "origin": "modelled"},
+        {"name": "CPU execute", "time_s": 1e-3, "origin": "measured"},
+    ]
+    both = {"measured_s": 1e-3, "images_per_s": 100.0, "latency_s": 0.01, "bound_by": "CPU execute"}
+    modelled = card("FPGA.0 execute") | {"stages": stages, "with_others": both}
+    path = written(tmp_path, device="HETERO:FPGA.0,CPU", simulated=True, modelled=modelled)
+    with pytest.raises(DataError, match="plan-measured-value.*stages.1.origin.*measure again"):
+        with_benchmark(find_preset("r740-2019"), path)
+
+
 def test_a_benchmark_of_a_card_gives_its_stages(tmp_path: Path) -> None:
     stages = [
         {"name": f"FPGA.0 {name}", "time_s": time_s, "origin": "modelled"}
