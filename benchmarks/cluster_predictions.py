@@ -2,7 +2,7 @@
 
 All rows were known when the models were written, and those that plans use were chosen with them in
 view, whatever the name of the claim says. Beside the errors on these rows stand those of
-`benchmarks.left_out`, where what ranks lose comes from systems on other machines.
+`benchmarks.subjects.left_out`, where what ranks lose comes from systems on other machines.
 
     python -m benchmarks.cluster_predictions
     python -m benchmarks.cluster_predictions --measure
@@ -30,8 +30,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from benchmarks.harness.result import parse_args, table, write
-from benchmarks.left_out import leave_one_out
 from benchmarks.record.tables import left_out as left_out_table
+from benchmarks.subjects.left_out import leave_one_out
 from thorax.files.atomic import write_text
 from thorax.plan.published import compare_rows, ready, solve
 from thorax.plan.system_files import find_system, list_systems, read_doctor

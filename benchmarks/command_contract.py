@@ -31,8 +31,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.command_contract_cases import DEMO, STEPS, Case, Step, prepare
-from benchmarks.command_contract_documents import (
+from benchmarks.harness import result
+from benchmarks.subjects.contract_cases import DEMO, STEPS, Case, Step, prepare
+from benchmarks.subjects.contract_documents import (
     Difference,
     Noise,
     differences,
@@ -41,7 +42,6 @@ from benchmarks.command_contract_documents import (
     messages,
     surface,
 )
-from benchmarks.harness import result
 
 _WIDE: Final = 400
 """Columns in which no line of a help page wraps."""

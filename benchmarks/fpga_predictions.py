@@ -27,9 +27,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from tests.fpga import networks
-
 from benchmarks.harness.result import RESULTS, parse_args, table, write
+from benchmarks.subjects import published_networks as networks
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import describe

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 import openvino as ov
-from tests.fpga import networks
 
 from benchmarks.harness.result import parse_args, table, write
+from benchmarks.subjects import published_networks as networks
 from thorax.fpga.architecture import find_architecture
 from thorax.fpga.area import area
 from thorax.fpga.overlay import Estimate, estimate

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from benchmarks.harness import result
+from benchmarks.harness import load, result
 from benchmarks.harness.memory import Sampler
 from thorax.errors import ImageError
 from thorax.images.radiograph import read
@@ -97,6 +97,7 @@ def main() -> None:
     files = sorted(path for path in chosen.folder.rglob("*") if path.is_file())
     if not files:
         raise SystemExit(f"no file in {chosen.folder}; give a folder of hostile files")
+    watched = load.Watch("hostile_corpus", chosen.rehearsal)
     with Sampler() as memory:
         passes = {
             "as they are": _described(*answers(files)),
@@ -127,6 +128,7 @@ def main() -> None:
         "goal_s": GOAL_S,
         "goal_bytes": GOAL_BYTES,
         "peak_bytes": {**peak, "together": together},
+        "load": watched.facts(),
     }
     print("written:", result.write("hostile_corpus", document, rehearsal=chosen.rehearsal))
 

@@ -14,6 +14,7 @@ from typing import Final
 from benchmarks.harness.command import thorax
 from benchmarks.harness.result import parse_args, table, write
 from benchmarks.subjects import runs, tasks
+from thorax.artifact import Precision
 
 RECIPE: Final = Path(__file__).resolve().parents[1] / "recipes/phantom_small.toml"
 SIDE: Final = 128
@@ -36,9 +37,7 @@ def main() -> None:
     work: Path = chosen.work
     store = tasks.phantoms(work, SIDE).path
     run = runs.trained(work / "resnet18", RECIPE, store, CHANGES)
-    made = work / "resnet18-fp32"
-    if not made.exists():
-        thorax("optimize", run, "--out", made, "--precision", "fp32", "--data", store)
+    made = runs.optimized(run, Precision.FP32, store)
     found = thorax("validate", made, store, "--no-speed")
     easy = thorax("data", "baseline", store)
     blocks = {

@@ -9,7 +9,7 @@ optimize` makes each precision, `thorax validate --against` judges it on the tes
 FP32, and `-d HETERO:FPGA,CPU` in the arithmetic of a simulated Intel PAC, to the bit: AUROC with
 intervals, the paired difference with patients resampled, and the findings that flip at the
 operating points of FP32 and at those chosen for each precision. `thorax data baseline` says what
-needs no network. What is in the folder is not made again.
+needs no network. What was drawn, imported and trained in the folder is not made again.
 """
 
 import argparse
@@ -57,14 +57,12 @@ def trained(work: Path, task: str, network: str, store: Path) -> Path:
 
 
 def optimized(run: Path, store: Path) -> dict[str, Path]:
-    """Return an artifact of each precision that runs here, made where it is absent."""
-    made = {}
-    for precision in (Precision.FP32, Precision.BF16, Precision.INT8):
-        if supports("CPU", precision):
-            out = made[precision.value] = run.with_name(f"{run.name}-{precision}")
-            if not out.exists():
-                thorax("optimize", run, "--out", out, "--precision", precision, "--data", store)
-    return made
+    """Return an artifact of each precision that runs here."""
+    return {
+        precision.value: runs.optimized(run, precision, store)
+        for precision in (Precision.FP32, Precision.BF16, Precision.INT8)
+        if supports("CPU", precision)
+    }
 
 
 def judged(made: Mapping[str, Path], store: Path) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness.result import parse_args
+from benchmarks.harness.result import hardware, parse_args
 from benchmarks.harness.side_by_side import (
     Comparison,
     Settings,
@@ -114,20 +114,29 @@ def load_all(store: Store) -> None:
 
 
 def train(store: Store, work: Path) -> Turn:
-    """Fit, and return the second epoch, with half of the processor time of both."""
+    """Fit, and return the second epoch, with half of the processor time of both.
+
+    That holds what is set up for them and validation, which all ways of reading have in common.
+    """
     out, count = work / "run", len(store.select("train"))
     shutil.rmtree(out, ignore_errors=True)
     cpu = time.process_time()
-    history = fit(recipe(Shape(SIDE, BATCH, count, 2)), store, out).history
+    history = fit(recipe(Shape(SIDE, BATCH, count, _processors())), store, out).history
     cpu_s = (time.process_time() - cpu) / 2
     rate = history[-1].images_per_s
     assert rate is not None
     return Turn(count / rate, cpu_s, count)
 
 
+def _processors() -> int:
+    return int(hardware()["processors"])
+
+
 def sides(ways: dict[str, Store], work: Path) -> dict[str, list[Side]]:
     """Return every way of reading, for each thing that is done with a store."""
-    settings = Settings(2, "uint8", SIDE, "a store of noise", batch=BATCH, process="shared")
+    settings = Settings(
+        _processors(), "uint8", SIDE, "a store of noise", batch=BATCH, process="shared"
+    )
 
     def measures(store: Store) -> dict[str, Callable[[], Turn]]:
         return {

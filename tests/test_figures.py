@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.harness.processors import Machine, Processors
 from benchmarks.record import agreement, arithmetic, bindings, documents, page, readme
 from benchmarks.record.bindings import Entry, Register, figures, setting, untested
-from benchmarks.record.catalogue import CLAIMS, TIMED, Kind
+from benchmarks.record.catalogue import CLAIMS, TIMED, Kind, claim_of
 from benchmarks.record.comparisons import cell, compared
 from benchmarks.record.evidence import (
     Evidence,
     EvidenceError,
-    Processors,
     is_evidence,
     look_up,
 )
@@ -147,15 +147,21 @@ def test_a_number_in_disguise_follows_from_nothing() -> None:
         "43 * 1", "1 * 43", "3.1 + 0", "0 + 3.1", "43 / 1", "43 ** 1", "0 - 43", "43 % 100",
         "43 * (3 - 2)", "max(43, 0)", "sqrt(1849)", "-(43 * 1)", "round(43 * 1)",
         "{a} * 0 + 43", "43 + 0 * {a}", "43 + 0 / {a}", "{a} ** 0 + 42", "43 + {a} * (1 - 1)",
+        "{a} - {a} + 43", "{a} / {a} * 43", "{a} ** 2 / {a} / {a} * 43", "min({a}, {a}) - {a} + 43",
     ):  # fmt: skip
         with pytest.raises(ValueError, match="follows from nothing"):
             arithmetic.value_of(disguise, values.__getitem__)
-    for comparison in ("1 < 2 + 0", "2 * 3 == 6", "10 ** (-20 / 20) == 0.1", "{a} * 0 < 1"):
+    for comparison in (
+        "1 < 2 + 0", "2 * 3 == 6", "10 ** (-20 / 20) == 0.1", "{a} * 0 < 1", "{a} == {a}",
+        "{a} < {a} + 1", "1 < {a} < {a} + 1",
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="follows from nothing"):
             arithmetic.holds(comparison, values.__getitem__)
     # A reference may be 0 itself, and alone is enough; so are two numbers that count.
     assert arithmetic.value_of("{nothing} * 100", values.__getitem__) == 0
     assert arithmetic.value_of("{a} * 1", values.__getitem__) == 6
+    assert arithmetic.value_of("max({a}, {nothing}, 5)", values.__getitem__) == 6
+    assert arithmetic.value_of("min({a}, 4) + 1", values.__getitem__) == 5
     assert arithmetic.value_of("1 / 255", values.__getitem__) == 1 / 255
     assert arithmetic.value_of("2 ** 10 - 1", values.__getitem__) == 1023
     assert arithmetic.holds("{nothing} < 1", values.__getitem__)
@@ -187,7 +193,7 @@ def test_the_newest_file_of_a_class_of_processors_counts(tmp_path: Path) -> None
     found = Evidence(tmp_path)
     assert found.text("speed: ratio | .1f") == "1.5"
     assert found.text("speed@bf16: ratio | .1f") == "2.5"
-    assert list(found.files("speed")) == [Processors.AVX2, Processors.BF16]
+    assert [made.kind for made in found.files("speed")] == [Processors.AVX2, Processors.BF16]
     assert found.newest("speed_of_old").processors is Processors.NONE
     with pytest.raises(EvidenceError, match="no file of the claim speed of the class amx"):
         found.text("speed@amx: ratio | .1f")
@@ -223,7 +229,8 @@ def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: 
         )  # fmt: skip
     found = Evidence(tmp_path)
     written = page.page(found)
-    assert "| | AVX2 only | VNNI and BF16 |" in written
+    heads = "| | A with AVX2 only, 2 processors | A with VNNI and BF16, 2 processors |"
+    assert heads in written
     assert (
         "| Thorax INT8 over ONNX Runtime INT8, images/s "
         "| **1.03** [0.93, 1.13]; CPU 1.03 [0.93, 1.13]; goal 1.1: not told by the interval "
@@ -233,7 +240,7 @@ def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: 
     assert "| *load of others* | 3.0% (allowed 10%) | 3.0% (allowed 10%) |" in written
     assert "Withdrawn. Peers are set" in written
     shown = readme.headlines(found, Kind.MEASURED)
-    assert "| | A with AVX2 only | A with VNNI and BF16 |" in shown
+    assert heads in shown
     row = next(line for line in shown.splitlines() if "INT8 over ONNX Runtime INT8" in line)
     assert row.endswith("| **1.03** [0.93, 1.13] | **1.20** [1.10, 1.30] |")
     assert "](docs/benchmarks.md#resnet-50-at-224-x-224-beside-its-peers)" in row
@@ -253,18 +260,19 @@ def test_two_runs_agree_by_the_interval_of_their_ratio_or_it_is_said_why_not(
         result(tmp_path, "hardware_peak", date, instructions, comparisons=[one])
 
     def runs() -> tuple[str, str]:
-        both = page.page(Evidence(tmp_path)).partition("### On one class of processors")[2]
-        own, _, others = both.partition("## Not measured yet")[0].partition("### On two classes")
+        both = page.page(Evidence(tmp_path)).partition("### On one kind of machine")[2]
+        own, _, others = both.partition("## Not measured yet")[0].partition("### On two kinds")
         return own, others
 
     run("2026-12-01", AVX2, 1.08)
     assert "nothing here says how well a run repeats" in runs()[0]
     assert "None yet." in runs()[1]
     run("2026-12-02", AVX2, 1.1)
-    agree = "| AVX2 only, 2026-12-01, then AVX2 only, 2026-12-02 | 1 of 1 | 0 of the older, 0 of"
+    own = "A with AVX2 only, 2 processors"
+    agree = f"| {own}, 2026-12-01, then {own}, 2026-12-02 | 1 of 1 | 0 of the older, 0 of"
     assert agree in runs()[0]
     run("2026-12-03", AVX2, 1.5)
-    apart = "most: {2}**: Thorax INT8 over ONNX Runtime INT8 {0}, then {1}\n"
+    apart = "| Thorax INT8 over ONNX Runtime INT8, images/s | {0} | {1} | {2} |"
     one = apart.format("1.10 [1.07, 1.13]", "1.50 [1.47, 1.53]", agreement.UNEXPLAINED)
     assert one in runs()[0]
     run("2026-12-04", BF16, 1.0)
@@ -278,6 +286,66 @@ def test_two_runs_agree_by_the_interval_of_their_ratio_or_it_is_said_why_not(
     result(tmp_path, "hardware_peak", "2026-12-06", BF16, comparisons=[wide])
     undecided = apart.format("1.90 [1.87, 1.93]", "1.95 [1.70, 2.20]", agreement.UNDECIDED)
     assert undecided in runs()[0]
+
+
+def test_a_run_on_another_number_of_processors_repeats_none(tmp_path: Path) -> None:
+    machines = {"2026-12-01": 2, "2026-12-02": 64, "2026-12-03": 2}
+    for date, processors in machines.items():
+        hardware = {"cpu": "A CPU", "processors": processors, "instructions": AVX2}
+        settings = {"batch": 8 if date.endswith("03") else 1, "warm_up_s": 0.5}
+        sides = {"thorax_int8": {"settings": settings, "turns": []}}
+        keys = {"comparisons": [compared_once(1.2)], "hardware": hardware, "sides": sides}
+        result(tmp_path, "resnet50_peers", date, AVX2, **keys)
+    found = Evidence(tmp_path)
+    ((before, now),) = agreement.repeated(found, "resnet50_peers")
+    assert (before.date, now.date) == ("2026-12-01", "2026-12-03")
+    others = agreement.across(found, "resnet50_peers")
+    assert [(before.date, now.date) for before, now in others] == [("2026-12-02", "2026-12-03")]
+    (pair,) = agreement.pairs(before, now)
+    assert pair.changed == ("Thorax INT8: batch 1, then batch 8",)
+
+
+def test_machines_stand_apart_and_a_caveat_is_told(tmp_path: Path) -> None:
+    caveats = claim_of("resnet50_peers").caveats
+    (commit,) = {one.commit for one in caveats if one.words == "benchmark_app"}
+    for claim, name, processors in (
+        ("resnet50_peers", "Thorax INT8 over PyTorch compiled INT8", 2),
+        ("classify_startup", "classify over a bare OpenVINO script", 64),
+    ):
+        hardware = {"cpu": "A CPU", "processors": processors, "instructions": AVX2}
+        one = compared_once(1.2, name=name)
+        keys = {"comparisons": [one], "hardware": hardware, "commit": commit}
+        result(tmp_path, claim, "2026-12-01", AVX2, **keys)
+    shown = readme.headlines(Evidence(tmp_path), Kind.MEASURED)
+    assert "| **1.20** [1.10, 1.30] (1) |" in shown
+    heads = "| | A with AVX2 only, 2 processors | A with AVX2 only, 64 processors |"
+    assert heads in shown, "another number of processors is another machine"
+    assert "\n(1) PyTorch compiled was tried as one instance" in shown
+    assert "- **PyTorch compiled was tried as one instance" in page.page(Evidence(tmp_path))
+
+
+def test_processors_of_one_name_are_told_apart_by_family_and_model() -> None:
+    facts = {"cpu": "AMD EPYC", "processors": 1, "instructions": BF16}
+    assert Machine.of(facts).title == "EPYC with VNNI and BF16, 1 processor"
+    facts |= {"vendor": "AuthenticAMD", "family": 25, "model": 17}
+    assert Machine.of(facts).name == "EPYC (Zen 4)"
+    assert Machine.of(facts | {"family": 26, "model": 2}).name == "EPYC (Zen 5)"
+    assert Machine.of(facts | {"family": 99}).name == "EPYC (family 99, model 17)"
+    assert Machine.of(None).title == "computed"
+
+
+def test_classes_of_processors_tell_what_is_not_known_of_their_instructions() -> None:
+    for instructions, kind in (
+        (None, Processors.NONE),
+        ([], Processors.OTHER),
+        (["asimd", "bf16"], Processors.OTHER),
+        (AVX2, Processors.AVX2),
+        ([*AVX2, "avx512f"], Processors.AVX512),
+        ([*AVX2, "avx_vnni"], Processors.VNNI),
+        (BF16, Processors.BF16),
+    ):
+        assert Processors.of(instructions) is kind
+    assert len({kind.title for kind in Processors}) == len(Processors)
 
 
 @pytest.mark.parametrize("reason", agreement.REASONS, ids=lambda one: one.claim)

@@ -75,26 +75,28 @@ class Load:
 def adopt() -> None:
     """Become the parent of descendants that lose theirs, until this process ends (prctl(2)).
 
-    What those used that end stays counted: nobody waits for them but this process as it ends.
+    What those used that end stays counted, as nobody waits for them before this process ends. Lost
+    is that of processes whose parent ignores their end (SIGCHLD): it counts as load of others.
 
     Raises:
-        OSError: the system does not let it.
+        SystemExit: the system does not let it.
     """
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "cannot adopt what descendants leave behind")
+        why = os.strerror(ctypes.get_errno())
+        raise SystemExit(f"processes that lose their parent cannot be counted here: {why}")
 
 
 def read() -> Reading:
     """Return the clocks of now."""
     fields = Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:]
     busy = sum(int(fields[index]) for index in _BUSY)
+    # One that ends between the two counts twice, as our own, rather than as load of others.
+    descendants_s = _descendants_s(os.getpid())
     own = os.times()
     waited_for = own.children_user + own.children_system
     return Reading(
-        time.monotonic(),
-        busy / _TICKS,
-        own.user + own.system + waited_for + _descendants_s(os.getpid()),
+        time.monotonic(), busy / _TICKS, own.user + own.system + waited_for + descendants_s
     )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from benchmarks.harness.processors import Processors
 from thorax.files.atomic import write_text
 
 RESULTS: Final = Path(__file__).parents[1] / "results"
@@ -280,7 +281,8 @@ def _machine() -> tuple[str, dict[str, Any]]:
     """Return what a file of this machine is called by, and what it says of hardware and load."""
     machine = hardware()
     words = re.findall(r"[A-Za-z0-9.]+", machine["cpu"])
-    name = f"{'-'.join(words)}-{machine['processors']}-cores-{_features(machine)}".lower()
+    kind = Processors.of(machine["instructions"])
+    name = f"{'-'.join(words)}-{machine['processors']}-cores-{kind.name}".lower()
     return name, {"hardware": machine, "load_average": round(os.getloadavg()[0], 2)}
 
 
@@ -289,15 +291,6 @@ def _new(folder: Path, beginning: str, now: datetime) -> Path:
     folder.mkdir(exist_ok=True, parents=True)
     paths = (folder / f"{beginning}{now.strftime(form)}.json" for form in _TIMES)
     return next(path for path in paths if not path.exists())
-
-
-def _features(machine: Mapping[str, Any]) -> str:
-    """Return what of its instructions tells a machine from others of its name."""
-    known = machine["instructions"]
-    for name, words in (("amx", "amx"), ("bf16", "bf16"), ("vnni", "vnni")):
-        if any(words in instruction for instruction in known):
-            return name
-    return "avx2"
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

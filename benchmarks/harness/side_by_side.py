@@ -178,6 +178,11 @@ def read_options(chosen: argparse.Namespace) -> Options:
         raise SystemExit(
             f"--turns is {chosen.turns}; an interval of {CONFIDENCE:.0%} needs {FEWEST_TURNS}"
         )
+    if chosen.others > load.ALLOWED and chosen.rehearsal is None:
+        raise SystemExit(
+            f"--others is {chosen.others:g}; for the record {load.ALLOWED:g} is allowed, or less; "
+            "--rehearsal FOLDER for a result that is not"
+        )
     seed = random.SystemRandom().randrange(2**32) if chosen.seed is None else chosen.seed
     return Options(chosen.turns, chosen.seconds, seed, chosen.others, chosen.rehearsal)
 
@@ -194,6 +199,7 @@ class SideBySide:
         self._read = read
         self._order = random.Random(options.seed)
         self._load = load.Load()
+        self._load_of: dict[str, load.Load] = {}
         self._processors = len(os.sched_getaffinity(0))
         self._before = os.getloadavg()[0]
 
@@ -212,6 +218,7 @@ class SideBySide:
                 turn = side.measure()
                 beside = load.Load.between(before, self._read(), self._processors)
                 self._load += beside
+                self._load_of[side.name] = self._load_of.get(side.name, load.Load()) + beside
                 self._measured.setdefault(side.name, []).append(turn)
                 self.turns.setdefault(side.name, []).append(
                     {
@@ -278,8 +285,9 @@ class SideBySide:
             packages: that took part, whose versions are told.
 
         Raises:
-            SystemExit: as `judge`, and for a load of others above what is allowed; what was
-                measured is then left in a temporary folder, not for the record.
+            SystemExit: as `judge`, and for a load of others above what is allowed, beside all of it
+                or beside one side; what was measured is then left in a temporary folder, not for
+                the record.
         """
         judged, refusals = [], []
         for comparison in comparisons:
@@ -289,10 +297,12 @@ class SideBySide:
                 refusals.append(str(refusal))
         show(judged, {name: _typical(turns) for name, turns in self._measured.items()})
         if self.options.rehearsal is None:
-            try:
-                self._require_share(self._load.share, "beside it")
-            except SystemExit as refusal:
-                refusals.append(str(refusal))
+            shares = {"it": self._load, **self._load_of}
+            for what, beside in shares.items():
+                try:
+                    self._require_share(beside.share, f"beside {what}")
+                except SystemExit as refusal:
+                    refusals.append(str(refusal))
         if refusals:
             folder = Path(tempfile.mkdtemp(prefix="thorax-benchmarks-"))
             kept = self._file(judged, document, packages, folder)

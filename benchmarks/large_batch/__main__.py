@@ -34,6 +34,7 @@ from benchmarks.large_batch.cells import (
     results,
     tuning,
 )
+from benchmarks.large_batch.records import read_record, record_path
 from benchmarks.large_batch.report import draw, report
 from benchmarks.subjects import tasks
 from thorax.data.loader import BatchOrder, batches
@@ -62,21 +63,16 @@ SHARPNESS: Final = SharpnessSettings(
 """The same images of the training split for every network, without augmentation."""
 
 
-def record_path(work: Path, cell: Cell) -> Path:
-    """Return where the record of a finished run is."""
-    return work / cell.study / f"{cell.name}.json"
-
-
 def tried(work: Path, study: Study, arm: Arm) -> dict[float, float]:
     """Return the validation AUROC of each learning rate that was tried; 0 where it diverged."""
     scores: dict[float, float] = {}
     while missing := [cell for cell in tuning(study, arm, scores) if cell.rate not in scores]:
-        made = [cell for cell in missing if record_path(work, cell).exists()]
-        if not made:
+        made = {cell: read_record(work, study, cell) for cell in missing}
+        if not any(made.values()):
             break
-        for cell in made:
-            record = json.loads(record_path(work, cell).read_text("utf-8"))
-            scores[cell.rate] = record["val_mean_auroc"] or 0.0
+        for cell, record in made.items():
+            if record is not None:
+                scores[cell.rate] = record["val_mean_auroc"] or 0.0
     return scores
 
 
@@ -216,6 +212,16 @@ def score(
     return np.concatenate(found)
 
 
+def _require_committed(document: Mapping[str, Any]) -> None:
+    """Refuse a result for the record of which a run was made by code that was not committed."""
+    for run in document["runs"]:
+        if run["commit"].endswith("-dirty"):
+            raise SystemExit(
+                f"{run['arm']} at {run['batch']}, seed {run['seed']}, was made by code that is not "
+                "committed; remove its record and make it again"
+            )
+
+
 @contextmanager
 def _claimed(record: Path) -> Iterator[bool]:
     """Hold a record to be made against other processes; the lock dies with the process."""
@@ -259,6 +265,8 @@ def main() -> None:
                 for arm in study.arms
             }
             found[name] = report(options.work, study, store, rates=rates_of, tried=scores)
+            if options.rehearsal is None:
+                _require_committed(found[name])
         else:
             names = options.arm or [arm.name for arm in study.arms]
             work_off(options.work, study, store, names, options.batch or study.batches)

@@ -17,6 +17,14 @@ from thorax.training.recipe import Recipe
 SMALL: Final = 32
 SEEDS: Final = (0, 1, 2)
 TUNING_SEED: Final = 100
+GOAL: Final = -0.005
+"""Least difference of AUROC to the small batch that is aimed at."""
+SHARPNESS: Final = {
+    "keskar": "Keskar's sharpness (box of 0.001)",
+    "adaptive": "Rise within the ball of ASAM, nats",
+    "lambda_max": "Largest Hessian eigenvalue",
+}
+"""Measures of sharpness by their keys in records."""
 TRIES: Final = 4
 MOST_TRIES: Final = 6
 

@@ -9,21 +9,15 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.harness.result import table
-from benchmarks.large_batch.cells import SEEDS, SMALL, Arm, Cell, Study, results
+from benchmarks.large_batch.cells import GOAL, SEEDS, SHARPNESS, SMALL, Arm, Cell, Study, results
 from benchmarks.large_batch.plots import against_batch, against_each_other
+from benchmarks.large_batch.records import Record, read_record, record_path
+from benchmarks.record.seeds import with_seeds
 from benchmarks.record.tables import difference
 from thorax.data.store import Store
 from thorax.metrics import bootstrap_auroc, bootstrap_difference
 
 RESAMPLES: Final = 400
-
-_SHARPNESS: Final = {
-    "keskar": "Keskar's sharpness (box of 0.001)",
-    "adaptive": "Rise within the ball of ASAM, nats",
-    "lambda_max": "Largest Hessian eigenvalue",
-}
-
-Record = Mapping[str, Any]
 
 
 def report(
@@ -53,7 +47,11 @@ def report(
             continue
         for batch in arm.batches:
             cells = [cell for cell in results(study, arm, rate) if cell.batch == batch]
-            found = [_run(work, store, cell, record) for cell, record in _made(work, cells)]
+            found = [
+                _run(work, store, cell, record)
+                for cell in cells
+                if (record := read_record(work, study, cell)) is not None
+            ]
             runs += found
             if found:
                 rows.append(_row(arm, batch, found))
@@ -64,14 +62,14 @@ def report(
             column = store.label_set.index(study.harder)
             own = _difference(work, store, row, runs, small, column)
             row |= {f"harder_{key}": value for key, value in own.items()}
-    _print(study, rows)
-    return {
+    document = {
         "study": study.name,
         "harder": study.harder,
         "side": study.side,
         "epochs": study.epochs,
         "images": {name: len(store.select(name)) for name in ("train", "val", "test")},
         "seeds": list(SEEDS),
+        "goal": GOAL,
         "tuning": [
             {
                 "arm": arm,
@@ -84,11 +82,9 @@ def report(
         "summary": rows,
         "runs": [{key: run[key] for key in run if key != "cell"} for run in runs],
     }
-
-
-def _made(work: Path, cells: Sequence[Cell]) -> list[tuple[Cell, Record]]:
-    paths = [(cell, work / cell.study / f"{cell.name}.json") for cell in cells]
-    return [(cell, json.loads(path.read_text("utf-8"))) for cell, path in paths if path.is_file()]
+    whole = dict(with_seeds(document))
+    _print(study, whole["summary"])
+    return whole
 
 
 def _kept(record: Record, *keys: str) -> dict[str, Any]:
@@ -110,7 +106,7 @@ def _run(work: Path, store: Store, cell: Cell, record: Record) -> dict[str, Any]
             store.labels[test], _scores(work, cell), patients, samples=RESAMPLES
         ).mean
         made["test_interval"] = [mean.low, mean.high]
-    path = work / cell.study / f"{cell.name}.sharpness.json"
+    path = record_path(work, cell).with_suffix(".sharpness.json")
     if path.is_file():
         found = json.loads(path.read_text("utf-8"))
         made |= {
@@ -140,7 +136,7 @@ def _row(arm: Arm, batch: int, runs: Sequence[Record]) -> dict[str, Any]:
         "test": [run["test_mean_auroc"] for run in ended],
         "test_auroc": [run["test_auroc"] for run in ended],
         "train_loss": [run["train_loss"] for run in ended],
-        **{name: [run[name] for run in ended if name in run] for name in _SHARPNESS},
+        **{name: [run[name] for run in ended if name in run] for name in SHARPNESS},
     }
 
 
@@ -156,8 +152,8 @@ def _difference(
 
     Of the mean over findings, or of one column of the labels.
 
-    The interval has the means of the ends of the seeds' intervals, which is no narrower than that
-    of the mean difference.
+    The interval is over patients, the networks of these seeds as they are: it has the means of the
+    ends of the seeds' intervals. `benchmarks.record.seeds` takes the seeds in.
     """
     test = store.select("test")
     patients = [store.patients[place] for place in test]
@@ -189,7 +185,7 @@ def _difference(
 def _print(study: Study, rows: Sequence[Record]) -> None:
     table(
         f"{study.name}, {study.epochs} epochs, test split",
-        ("Arm", "Batch", "Updates", "Peak rate", "AUROC", "Seeds", "Difference", *_SHARPNESS),
+        ("Arm", "Batch", "Updates", "Peak rate", "AUROC", "Seeds", "Difference", *SHARPNESS),
         [
             (
                 row["title"],
@@ -199,7 +195,7 @@ def _print(study: Study, rows: Sequence[Record]) -> None:
                 f"{statistics.fmean(row['test']):.4f}" if row["test"] else "diverged",
                 " ".join(f"{value:.4f}" for value in row["test"]),
                 difference(row),
-                *(f"{statistics.fmean(row[key]):.3g}" if row[key] else "-" for key in _SHARPNESS),
+                *(f"{statistics.fmean(row[key]):.3g}" if row[key] else "-" for key in SHARPNESS),
             )
             for row in rows
         ],
@@ -219,7 +215,7 @@ def draw(document: Record, folder: Path) -> None:
     against_batch(
         folder / f"{name}_sharpness.svg",
         rows,
-        [(key, label, True) for key, label in _SHARPNESS.items()],
+        [(key, label, True) for key, label in SHARPNESS.items()],
     )
     titles = {row["arm"]: row["title"] for row in rows}
     against_each_other(
@@ -229,6 +225,6 @@ def draw(document: Record, folder: Path) -> None:
             for run in document["runs"]
             if run["diverged"] is None
         ],
-        ("adaptive", _SHARPNESS["adaptive"]),
+        ("adaptive", SHARPNESS["adaptive"]),
         ("test_mean_auroc", "Mean AUROC, test split"),
     )

@@ -1,4 +1,4 @@
-"""Whether two runs of a claim agree, on one class of processors or on two, and if not, why not.
+"""Whether two runs of a claim agree, on one kind of machine or on two, and if not, why not.
 
 What is judged is the ratio of what both found, with an interval: the half-widths of both intervals,
 in logarithms, put together as those of independent measurements.
@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from benchmarks.harness.processors import Machine, Processors
 from benchmarks.harness.side_by_side import less_is_better
-from benchmarks.record.comparisons import compared
-from benchmarks.record.evidence import Evidence, Processors, ResultFile
+from benchmarks.record.comparisons import Document, One, compared, in_parallel, side_title
+from benchmarks.record.evidence import Evidence, ResultFile
 
 UNEXPLAINED: Final = "not explained"
 UNDECIDED: Final = "undecided: the intervals are too wide to tell"
@@ -66,13 +67,23 @@ All else that differs is not explained."""
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A comparison in two runs, the older first."""
+    """A comparison in two runs, the older first.
+
+    Attributes:
+        name: of the comparison.
+        before: what the older run found.
+        now: what the newer run found.
+        verdict: on both.
+        why: they do not agree; "" where they do.
+        changed: settings of both sides that are not those of the older run, in words.
+    """
 
     name: str
     before: Mapping[str, Any]
     now: Mapping[str, Any]
     verdict: str
     why: str
+    changed: tuple[str, ...] = ()
 
 
 def verdict(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
@@ -100,26 +111,26 @@ def _over(now: Mapping[str, float], before: Mapping[str, float]) -> tuple[float,
 
 
 def repeated(evidence: Evidence, claim: str) -> list[tuple[ResultFile, ResultFile]]:
-    """Return the two newest runs of a claim on each class of processors, older first."""
-    classes = _compared(evidence, claim).values()
-    return [(files[-2], files[-1]) for files in classes if len(files) > 1]
+    """Return the two newest runs of a claim on each kind of machine, older first."""
+    machines = _compared(evidence, claim).values()
+    return [(files[-2], files[-1]) for files in machines if len(files) > 1]
 
 
-def across(evidence: Evidence, claim: str) -> tuple[ResultFile, ResultFile] | None:
-    """Return the newest runs of a claim on two classes of processors, older first; None of one."""
+def across(evidence: Evidence, claim: str) -> list[tuple[ResultFile, ResultFile]]:
+    """Return the newest run of a claim, last, with that of each other kind of machine, first."""
     newest = sorted(
         (files[-1] for files in _compared(evidence, claim).values()), key=lambda file: file.age
     )
-    return (newest[-2], newest[-1]) if len(newest) > 1 else None
+    return [(before, newest[-1]) for before in newest[:-1]]
 
 
-def _compared(evidence: Evidence, claim: str) -> Mapping[Processors, list[ResultFile]]:
-    """Return the runs of a claim that compared sides, oldest first, by class of processors."""
-    classes: dict[Processors, list[ResultFile]] = {}
+def _compared(evidence: Evidence, claim: str) -> Mapping[Machine, list[ResultFile]]:
+    """Return the runs of a claim that compared sides, oldest first, by kind of machine."""
+    machines: dict[Machine, list[ResultFile]] = {}
     for file in evidence.runs(claim):
         if compared(file.document):
-            classes.setdefault(file.processors, []).append(file)
-    return classes
+            machines.setdefault(file.made_on, []).append(file)
+    return machines
 
 
 def pairs(before: ResultFile, now: ResultFile) -> Iterator[Pair]:
@@ -132,7 +143,25 @@ def pairs(before: ResultFile, now: ResultFile) -> Iterator[Pair]:
             why = {"agree": "", "undecided": UNDECIDED}.get(found)
             if why is None:
                 why = reason_for(before, other, now, one)
-            yield Pair(str(one["name"]), other, one, found, why)
+            changed = tuple(_changed(before.document, other, now.document, one))
+            yield Pair(str(one["name"]), other, one, found, why, changed)
+
+
+def _changed(before: Document, other: One, now: Document, one: One) -> Iterator[str]:
+    """Yield what was set otherwise in two runs of a comparison."""
+    for place in ("first", "second"):
+        sides = [
+            document.get("sides", {}).get(row.get(place), {}).get("settings", {})
+            for document, row in ((before, other), (now, one))
+        ]
+        if not all(sides):
+            continue
+        told = [in_parallel(side) for side in sides]
+        warm = [f"warm-up {side.get('warm_up_s', 0):g} s" for side in sides]
+        if warm[0] != warm[1]:
+            told = [f"{both}, {own}" for both, own in zip(told, warm, strict=True)]
+        if told[0] != told[1]:
+            yield f"{side_title(now, str(one[place]))}: {told[0]}, then {told[1]}"
 
 
 def alone(before: ResultFile, now: ResultFile) -> tuple[int, int]:

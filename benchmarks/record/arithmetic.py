@@ -5,10 +5,12 @@ References stand in braces, and whoever asks says what they are. The rest is num
 
 What follows from nothing is refused. A comparison needs a reference. A value needs one, or two
 numbers that make a difference: 0 in a sum and 1 in a product make none. A reference that is
-multiplied by 0, or raised to it, is refused too.
+multiplied by 0, or raised to it, is refused too, and so is one whose value makes no difference, as
+in `{a} - {a} + 43`.
 """
 
 import ast
+import itertools
 import math
 import operator
 import re
@@ -64,6 +66,8 @@ def value_of(expression: str, look_up: Callable[[str], float]) -> float:
     """
     tree, names = _parsed(expression, look_up)
     value = _value(tree, names)
+    if names and not _matters(tree, names, expression):
+        raise ValueError(f"{expression} follows from nothing: no reference makes a difference")
     if not names and _operands(tree) < 2:
         raise ValueError(f"{expression} follows from nothing: say what it is worked out from")
     return float(value)
@@ -81,6 +85,12 @@ def holds(expression: str, look_up: Callable[[str], float]) -> bool:
         raise ValueError(f"{expression} compares nothing")
     if not names:
         raise ValueError(f"{expression} follows from nothing: compare what a reference says")
+    for compared in (node for node in ast.walk(tree) if isinstance(node, ast.Compare)):
+        sides = [compared.left, *compared.comparators]
+        for left, right in itertools.pairwise(sides):
+            apart = ast.BinOp(left, ast.Sub(), right)
+            if not _matters(apart, names, expression):
+                raise ValueError(f"{expression} follows from nothing: both sides move together")
     return value
 
 
@@ -96,6 +106,24 @@ def _parsed(
     except SyntaxError as error:
         raise ValueError(f"{expression} is no expression") from error
     return tree.body, names
+
+
+def _matters(tree: ast.expr, names: Mapping[str, float], expression: str) -> bool:
+    """Return whether an expression comes to something else where a reference does."""
+    references = [name.strip() for name in _REFERENCE.findall(expression)]
+    value = _value(tree, names)
+    for changed in dict.fromkeys(references):
+        for move in (lambda old: 2 * old + 1, lambda old: old / 3):
+            others = {
+                name: move(old) if reference == changed else old
+                for (name, old), reference in zip(names.items(), references, strict=True)
+            }
+            try:
+                if not math.isclose(_value(tree, others), value, rel_tol=1e-12, abs_tol=1e-300):
+                    return True
+            except (ArithmeticError, ValueError):
+                return True
+    return False
 
 
 def _value(node: ast.expr, names: Mapping[str, float]) -> Any:  # noqa: ANN401

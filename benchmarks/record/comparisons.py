@@ -47,17 +47,17 @@ def title(row: One) -> str:
 
 def cell(row: One, document: Document) -> str:
     """Return a comparison as a cell: ratio, processor time, valid turns, grid and goal."""
-    parts = [ratio(row["wall"])]
+    low, high = ends(row, document)
+    whole = {"ratio": row["wall"]["ratio"], "low": low, "high": high}
+    parts = [ratio(row["wall"] if row["wall"].get("low") is None else whole)]
     if row.get("cpu"):
         parts.append(f"CPU {ratio(row['cpu'], bold=False)}")
     valid = valid_turns(row, document)
     if valid is not None:
         parts.append(f"valid turns {valid[0]}/{valid[1]} of {valid[2]}")
-    low, high = ends(row, document)
     step = grid_step(row, document)
     if step is not None:
-        apart = "" if low > 1.0 or high < 1.0 else ", within a step of 1"
-        parts.append(f"on a grid with steps of {step[0]:g}{apart}")
+        parts.append(f"on a grid with steps of {step[0]:g}, of which the interval has one more")
     if (goal := row.get("goal")) is not None:
         at_most = less_is_better(row["quantity"])
         said = judged(row["wall"]["ratio"], low, high, goal, at_most=at_most)
@@ -141,8 +141,10 @@ def of_turns(document: Document, first: str, second: str) -> Interval | None:
     Raises:
         KeyError: the file lacks one of them.
     """
-    pairs = zip(rates(document, first), rates(document, second), strict=True)
-    return median_of_turns([a / b for a, b in pairs])
+    both = rates(document, first), rates(document, second)
+    if len(both[0]) != len(both[1]):
+        raise KeyError(f"as many turns of {second} as of {first}")
+    return median_of_turns([a / b for a, b in zip(*both, strict=True)])
 
 
 def fastest(document: Document, sides: Sequence[str]) -> str:
@@ -194,19 +196,24 @@ def _said(row: One, document: Document) -> list[str]:
     less, lines = less_is_better(row["quantity"]), []
     if row.get("differs"):
         lines.append(f"the sides differ in {', '.join(row['differs'])}")
+    ways = [in_parallel(side["settings"]) for side in _sides(row, document)]
+    if len(set(ways)) > 1:
+        lines.append(f"batch and instances differ: {ways[0]}, and {ways[1]}")
     if row.get("bound"):
         bound = row["bound"]
-        batches = [side["settings"].get("batch") for side in _sides(row, document)]
-        other = (
-            f"; yet their batches are {batches[0]} and {batches[1]}, as each was probed for"
-            if len(set(batches)) > 1
-            else ""
-        )
         where = "below" if less else "above"
-        lines.append(f"cannot be {where} {bound['ratio']:.3g}: {bound['because']}{other}")
+        lines.append(f"cannot be {where} {bound['ratio']:.3g}: {bound['because']}")
     if row.get("above_bound"):
         lines.append(f"{'below' if less else 'above'} its bound: {row['above_bound']}")
     return lines
+
+
+def in_parallel(settings: Mapping[str, Any]) -> str:
+    """Return in words how many images a side computes at a time: "batch 8, 2 instances"."""
+    more = settings.get("more", {})
+    count = more.get("instances", more.get("streams"))
+    own = "" if count is None else f", {count} instance{'' if count == 1 else 's'}"
+    return f"batch {settings.get('batch', 1)}{own}"
 
 
 def _traffic(name: str, model: Mapping[str, Any]) -> list[str]:

@@ -24,13 +24,15 @@ import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from benchmarks.harness import load
+from benchmarks.harness.processors import Machine, Processors
 from benchmarks.harness.result import RESULTS
+from benchmarks.record.seeds import with_seeds
 
 _STEP: Final = re.compile(r'"([^"]*)"|([^.\["]+)|\[([^\]]*)\]')
 _REDUCTIONS: Final[Mapping[str, Callable[[Sequence[float]], float]]] = MappingProxyType(
@@ -47,33 +49,6 @@ _REDUCTIONS: Final[Mapping[str, Callable[[Sequence[float]], float]]] = MappingPr
 
 class EvidenceError(LookupError):
     """No result file has what was asked for."""
-
-
-class Processors(IntEnum):
-    """Classes of processors whose speeds are not compared, by what their instructions can do."""
-
-    NONE = 0
-    AVX2 = 1
-    VNNI = 2
-    BF16 = 3
-    AMX = 4
-
-    @property
-    def title(self) -> str:
-        """Return the words of a table's head."""
-        return ("computed", "AVX2 only", "VNNI", "VNNI and BF16", "AMX")[self]
-
-    @classmethod
-    def of(cls, instructions: Iterable[str] | None) -> "Processors":
-        """Return the class of a processor with these flags of the Linux kernel."""
-        if instructions is None:
-            return cls.NONE
-        known = set(instructions)
-        if known & {"amx_int8", "amx_bf16"}:
-            return cls.AMX
-        if known & {"avx512_vnni", "avx_vnni"}:
-            return cls.BF16 if "avx512_bf16" in known else cls.VNNI
-        return cls.AVX2
 
 
 @dataclass(frozen=True)
@@ -99,15 +74,18 @@ class ResultFile:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """Return what the file holds."""
-        document: dict[str, Any] = json.loads(self.path.read_text("utf-8"))
-        return document
+        """Return what the file holds, and what follows from it of the seeds of a study."""
+        return dict(with_seeds(json.loads(self.path.read_text("utf-8"))))
 
     @property
     def processors(self) -> Processors:
         """Return the class of the processor that it was made on."""
-        hardware = self.document.get("hardware")
-        return Processors.of(hardware["instructions"] if hardware else None)
+        return self.made_on.kind
+
+    @property
+    def made_on(self) -> Machine:
+        """Return the machine that it was made on."""
+        return Machine.of(self.document.get("hardware"))
 
     @property
     def age(self) -> tuple[str, str, Processors, str]:
@@ -116,19 +94,23 @@ class ResultFile:
 
 
 def is_evidence(document: Mapping[str, Any]) -> bool:
-    """Return whether a file of results counts: no rehearsal, and of committed code.
+    """Return whether a file of results counts: no rehearsal, of committed code, on a quiet machine.
 
-    Files that are older than that rule name no commit and count; those that compare two commits
-    name both.
+    Files that are older than these rules name no commit and count; those that compare two commits
+    name both, and those of many runs that of each.
     """
-    if document.get("for_record") is False:
+    beside = document.get("load")
+    allowed = beside.get("allowed_share") if isinstance(beside, Mapping) else None
+    if document.get("for_record") is False or (allowed or 0.0) > load.ALLOWED:
         return False
-    commits = [document.get("commit"), *(document.get("commits") or {}).values()]
+    runs = document.get("runs")
+    of_runs = [run.get("commit") for run in runs or () if isinstance(run, Mapping)]
+    commits = [document.get("commit"), *(document.get("commits") or {}).values(), *of_runs]
     return not any(str(commit).endswith("-dirty") for commit in commits)
 
 
 class Evidence:
-    """The newest result files of a folder, by claim and class of processor.
+    """The newest result files of a folder, by claim and machine.
 
     Args:
         folder: of the files.
@@ -145,12 +127,12 @@ class Evidence:
         for file in files:
             self._runs.setdefault(file.claim, []).append(file)
         self._files = {
-            claim: {file.processors: file for file in self.runs(claim)} for claim in self._runs
+            claim: {file.made_on: file for file in self.runs(claim)} for claim in self._runs
         }
 
-    def of(self, processors: Processors) -> "Evidence":
-        """Return the evidence of one class of processor alone."""
-        return self.only(lambda file: file.processors is processors)
+    def of(self, machine: Machine) -> "Evidence":
+        """Return the evidence of one machine alone."""
+        return self.only(lambda file: file.made_on == machine)
 
     def only(self, wanted: Callable[[ResultFile], bool]) -> "Evidence":
         """Return the evidence of some files alone."""
@@ -166,8 +148,8 @@ class Evidence:
         """Return the names of all claims that have a file."""
         return sorted(self._files)
 
-    def files(self, claim: str) -> dict[Processors, ResultFile]:
-        """Return the newest file of each class of processor, fewest instructions first."""
+    def files(self, claim: str) -> dict[Machine, ResultFile]:
+        """Return the newest file of each machine, fewest instructions first."""
         return dict(sorted(self._files.get(claim, {}).items()))
 
     def newest(self, claim: str, processors: Processors | None = None) -> ResultFile:
@@ -178,7 +160,7 @@ class Evidence:
         """
         files = self._files.get(claim, {})
         if processors is not None:
-            files = {kind: file for kind, file in files.items() if kind == processors}
+            files = {made: file for made, file in files.items() if made.kind == processors}
         if not files:
             where = "" if processors is None else f" of the class {processors.name.lower()}"
             raise EvidenceError(f"benchmarks/results has no file of the claim {claim}{where}")
@@ -204,7 +186,19 @@ def written(file: ResultFile, source: str) -> str:
     Raises:
         EvidenceError: the file has no such figure.
     """
-    path, *filters, form = (part.strip() for part in re.split(r"\s\|\s", source.strip()))
+    value = figure(file, source)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return formatted(value, source.rpartition(" | ")[2].strip())
+
+
+def figure(file: ResultFile, source: str) -> Any:  # noqa: ANN401
+    """Return a figure of a file before it is written, unrounded; of the same line as `written`.
+
+    Raises:
+        EvidenceError: the file has no such figure.
+    """
+    path, *filters, _ = (part.strip() for part in re.split(r"\s\|\s", source.strip()))
     value: Any = look_up(file, path)
     if value is None:
         raise EvidenceError(f"{file.path.name} has null at {path}")
@@ -219,9 +213,7 @@ def written(file: ResultFile, source: str) -> str:
             value = sum(a > b for a, b in zip(value, look_up(file, other), strict=True))
         else:
             value = _filtered(value, step)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return formatted(value, form)
+    return value
 
 
 def formatted(value: float, form: str) -> str:

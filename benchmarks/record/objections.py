@@ -29,7 +29,7 @@ class Objection:
 OBJECTIONS: Final[Sequence[Objection]] = (
     Objection(
         'INT8 "2.16" times ONNX Runtime: its activations were QInt8, which it advises against on x86; with QUInt8 "1.02 to 1.05"',
-        "Withdrawn. Peers are set as their documentation asks for on the processor at hand. What is left is of the processor: where OpenVINO multiplies with AMX and ONNX Runtime with VNNI, that is the ratio, and bare OpenVINO has it too.",
+        "Withdrawn. Peers are set as their documentation asks for on the processor at hand. What is left is not Thorax's own: bare OpenVINO has it, too. ONNX Runtime does not tell its kernels, so why it is so large on the processor with AMX is not known.",
         ("{comparisons resnet50_peers int8 over onnx}",),
     ),
     Objection(
@@ -54,7 +54,7 @@ OBJECTIONS: Final[Sequence[Objection]] = (
     ),
     Objection(
         'Two Ray actors "1.07": start-up was left out, two turns in a fixed order',
-        "Both are told: the whole run, and what lies between the first answer and the last. Whole run:",
+        "Both are told: the whole run, and the later half of the shards, when all have started:",
         (
             "{comparisons cluster_classify *}",
             "{cluster_classify: median.actors.images_per_s | .0f} against {cluster_classify: median.one_process.images_per_s | .0f} images/s",

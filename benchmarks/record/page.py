@@ -1,26 +1,28 @@
 """docs/benchmarks.md, from the newest result files."""
 
+import math
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from benchmarks.harness.processors import Machine
 from benchmarks.record import agreement, comparisons
 from benchmarks.record.catalogue import CLAIMS, MENDED, Claim, Kind, Row, Section, claim_of
 from benchmarks.record.comparisons import compared, judged
 from benchmarks.record.evidence import (
     Evidence,
     EvidenceError,
-    Processors,
     ResultFile,
+    figure,
     look_up,
     written,
 )
 from benchmarks.record.headlines import HEADLINES
 from benchmarks.record.objections import OBJECTIONS
 from benchmarks.record.readme import anchor
-from benchmarks.record.rules import older, others_share
-from benchmarks.record.sentences import by_class, filled, first_filled
+from benchmarks.record.rules import caveats_of, older, others_share
+from benchmarks.record.sentences import by_machine, filled, first_filled
 from thorax.benchmark.confidence import FEWEST_TURNS, median_of_turns
 
 NOT_YET: Final = "not measured yet"
@@ -45,12 +47,13 @@ of [README](../README.md) and those in the text of all documents.
 - **Machines** stand side by side, by what their processors can do: INT8 and BF16 have instructions
   of their own on some, and a ratio of one is no ratio of another.
 - **Load of others** is the share of all processors that processes outside the run used, stolen time
-  included. Older files have the load average of the machine alone, their own load in it.
+  included; where a file does not have it, it has the load average of the machine, its own in it.
 - **A goal** was set before the measurement, and is met where the whole interval meets it. One that
   is missed, or that the interval does not tell, stays here. What was searched for on a grid is
-  known to a step of it, and its interval is taken a step wider.
-- **[Older rules](#measured-under-older-rules)**: figures from before one harness measured all of
-  them stand apart, and no goal counts as met by them.
+  known to a step of it, and its interval is printed a step wider.
+- **[Older rules](#measured-under-older-rules)**: figures of speed from before one harness measured
+  all of them stand apart, and so does what was counted by code that the file does not name; no goal
+  counts as met by them.
 - **Settings** of every side (threads, batch, form of the input, warm-up, versions), every turn, the
   load beside it and the order are in the file.
 - **Measured, computed and modelled** figures never share a table of this page. *Computed* follows
@@ -106,10 +109,11 @@ def _unlisted(name: str, evidence: Evidence) -> Claim:
     return Claim(name, Section.SPEED, title, meaning, sides, script)
 
 
-def _files(claim: Claim, evidence: Evidence) -> dict[Processors, ResultFile]:
+def _files(claim: Claim, evidence: Evidence) -> dict[Machine, ResultFile]:
     """Return the files that are shown of a claim: those in the common form where there are any."""
     if claim.kind is not Kind.MEASURED:
-        return {Processors.NONE: evidence.newest(claim.name)}
+        newest = evidence.newest(claim.name)
+        return {newest.made_on: newest}
     files = evidence.files(claim.name)
     common = {kind: file for kind, file in files.items() if compared(file.document)}
     return common or files
@@ -132,7 +136,6 @@ def _claim(claim: Claim, evidence: Evidence) -> str:
     facts: Sequence[tuple[str, Callable[[Claim, ResultFile], str]]] = (
         ("*turns*", _turns),
         ("*load of others*", _load),
-        ("*processor*", _processor),
         ("*file*", _file),
     )
     for title, fact in facts:
@@ -143,15 +146,15 @@ def _claim(claim: Claim, evidence: Evidence) -> str:
     if earlier and claim.kind is Kind.MEASURED:
         links = ", ".join(_file(claim, file) for file in earlier)
         lines += ["", f"Earlier files in another form, which say less: {links}."]
-    lines += _notes(files)
+    lines += _notes(claim, files)
     return "\n".join(lines) + "\n"
 
 
-def _table(claim: Claim, files: Mapping[Processors, ResultFile]) -> list[str]:
-    """Return the lines of a table with a column a class of processors."""
+def _table(claim: Claim, files: Mapping[Machine, ResultFile]) -> list[str]:
+    """Return the lines of a table with a column a machine."""
     columns = [_cells(claim, file) for file in files.values()]
     titles = list(dict.fromkeys(title for column in columns for title in column))
-    heads = [kind.title for kind in files] if claim.kind is Kind.MEASURED else [claim.kind]
+    heads = [made.title for made in files] if claim.kind is Kind.MEASURED else [claim.kind]
     lines = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(files)]
     lines += [
         f"| {title} | {' | '.join(column.get(title, '') for column in columns)} |"
@@ -219,18 +222,18 @@ def cell(row: Row, file: ResultFile, *, old: bool = False) -> str:
             ends = (interval.low, interval.high)
             parts[0] += f" [{interval.low:.2f}, {interval.high:.2f}]"
     else:
-        template = row.value if "{" in row.value else f"{{{row.value}}}"
-        text = filled(template, lambda source: written(file, source))
-        parts = [f"**{text}**"]
-        value = _number(text) if re.fullmatch(r"[-+]?[\d,.]+", text) else 0.0
+        words = "{" in row.value
+        template = row.value if words else f"{{{row.value}}}"
+        parts = [f"**{filled(template, lambda source: written(file, source))}**"]
+        value = math.nan if words else float(figure(file, row.value))
         if row.interval and (bounds := _bounds(row.interval, file)) is not None:
-            ends = (_number(bounds[0]), _number(bounds[1]))
+            ends = (float(figure(file, row.interval[0])), float(figure(file, row.interval[1])))
             parts[0] += f" [{bounds[0]}, {bounds[1]}]"
     if row.cpu:
         parts.append(f"CPU {written(file, row.cpu)}")
-    if row.goal:
-        goal = written(file, row.goal)
-        said = judged(value, *ends, _number(goal), at_most=row.at_most)
+    if row.goal and (goal := _goal(row, file)) is not None:
+        assert not math.isnan(value), f"{row.title}: words have no goal"
+        said = judged(value, *ends, float(figure(file, row.goal)), at_most=row.at_most)
         said = "not judged, older rules" if old and said == "met" else said
         parts.append(f"goal {goal}: {said}")
     return "; ".join(parts)
@@ -244,8 +247,12 @@ def _bounds(paths: tuple[str, str], file: ResultFile) -> tuple[str, str] | None:
         return None
 
 
-def _number(text: str) -> float:
-    return float(text.replace(",", ""))
+def _goal(row: Row, file: ResultFile) -> str | None:
+    """Return the goal of a figure; None where the file is from before it was written down."""
+    try:
+        return written(file, row.goal)
+    except EvidenceError:
+        return None
 
 
 def _turns(claim: Claim, file: ResultFile) -> str:
@@ -276,19 +283,6 @@ def _load(claim: Claim, file: ResultFile) -> str:
     return "" if average is None else f"load average {average:g}"
 
 
-def _processor(claim: Claim, file: ResultFile) -> str:
-    hardware = file.document.get("hardware")
-    if not hardware or claim.kind is not Kind.MEASURED:
-        return ""
-    return machine(file)
-
-
-def machine(file: ResultFile) -> str:
-    """Return the processor of a file and how many of them, in words."""
-    hardware = file.document.get("hardware")
-    return f"{hardware['cpu']}, {hardware['processors']} processors" if hardware else ""
-
-
 def _file(claim: Claim, file: ResultFile) -> str:
     del claim
     commit = file.document.get("commit")
@@ -296,12 +290,16 @@ def _file(claim: Claim, file: ResultFile) -> str:
     return f"[{made}](../{_RESULTS}/{file.path.name})"
 
 
-def _notes(files: Mapping[Processors, ResultFile]) -> list[str]:
-    """Return what files say of their comparisons; of which processors, where not all say it."""
+def _notes(claim: Claim, files: Mapping[Machine, ResultFile]) -> list[str]:
+    """Return what is to be said of files and what they say of their comparisons.
+
+    And of which processors, where not all say it.
+    """
     said: dict[str, list[str]] = {}
-    for kind, file in files.items():
-        for line in comparisons.notes(file.document):
-            said.setdefault(line, []).append(kind.title)
+    for made, file in files.items():
+        caveats = [f"**{caveat.what}**" for caveat in caveats_of(claim, file)]
+        for line in (*caveats, *comparisons.notes(file.document)):
+            said.setdefault(line, []).append(made.title)
     lines = [
         f"- {line}" if len(titles) == len(files) else f"- on {' and '.join(titles)}: {line}"
         for line, titles in said.items()
@@ -329,23 +327,20 @@ def _two_runs(evidence: Evidence) -> str:
         "The ratio of two runs of a comparison has an interval of its own: they agree where it "
         f"holds 1 and lies within a factor of {agreement.ALIKE:g}, differ where it does not "
         "hold 1, and are undecided where it is wider. A reason is given only where it follows from "
-        "the instructions of both processors and their ratios differ in its direction.\n",
-        "### On one class of processors\n",
+        "the instructions of both processors and their ratios differ in its direction; what was "
+        "set otherwise, as each run probed for it, stands beside it.\n",
     ]
-    own = [(claim, both) for claim in CLAIMS for both in agreement.repeated(evidence, claim.name)]
-    lines.append(
-        _agreement(own)
-        if own
-        else "No claim has two runs on one class of processors: nothing here says how well a run "
-        "repeats.\n"
-    )
-    others = [
-        (claim, both)
-        for claim in CLAIMS
-        if (both := agreement.across(evidence, claim.name)) is not None
-    ]
-    lines.append("### On two classes of processors\n")
-    lines.append(_agreement(others) if others else "None yet.\n")
+    for title, runs_of, none in (
+        (
+            "On one kind of machine",
+            agreement.repeated,
+            "No claim has two runs on one kind of machine: nothing here says how well a run "
+            "repeats.\n",
+        ),
+        ("On two kinds of machine", agreement.across, "None yet.\n"),
+    ):
+        runs = [(claim, both) for claim in CLAIMS for both in runs_of(evidence, claim.name)]
+        lines += [f"### {title}\n", _agreement(runs) if runs else none]
     return "\n".join(lines)
 
 
@@ -355,20 +350,28 @@ def _agreement(runs: Sequence[tuple[Claim, tuple[ResultFile, ResultFile]]]) -> s
     apart: dict[str, list[str]] = {}
     for claim, both in runs:
         found = list(agreement.pairs(*both))
-        when = ", then ".join(f"{file.processors.title}, {file.date}" for file in both)
+        when = ", then ".join(f"{file.made_on.title}, {_moment(file)}" for file in both)
         agree = sum(one.verdict == "agree" for one in found)
         alone = "{} of the older, {} of the newer".format(*agreement.alone(*both))
         lines.append(f"| {claim.title} | {when} | {agree} of {len(found)} | {alone} |")
-        for one in found:
-            if one.verdict != "agree":
-                text = (
-                    f"{one.name} {comparisons.ratio(one.before['wall'], bold=False)}, "
-                    f"then {comparisons.ratio(one.now['wall'], bold=False)}"
-                )
-                apart.setdefault(f"{claim.title}: {one.why}", []).append(text)
-    lines += ["", "Those that do not agree, and why:\n"] if apart else []
-    lines += [f"- **{why}**: {'; '.join(texts)}" for why, texts in apart.items()]
+        rows = [
+            f"| {comparisons.title(one.now)} | {comparisons.ratio(one.before['wall'], bold=False)} "
+            f"| {comparisons.ratio(one.now['wall'], bold=False)} | {one.why} "
+            f"| {'; '.join(one.changed)} |"
+            for one in found
+            if one.verdict != "agree"
+        ]
+        if rows:
+            apart[f"{claim.title}: {when}"] = rows
+    for title, rows in apart.items():
+        lines += ["", f"**{title}**: those that do not agree\n"]
+        lines += ["| | then | now | why | set otherwise |", "|---|---|---|---|---|", *rows]
     return "\n".join(lines) + "\n"
+
+
+def _moment(file: ResultFile) -> str:
+    """Return the day of a file, with the time of UTC where it is known."""
+    return f"{file.date} {file.time[:2]}:{file.time[2:4]}" if file.time else file.date
 
 
 _LONGEST: Final = 400
@@ -396,9 +399,9 @@ def _objections(evidence: Evidence) -> str:
 
 def _stands_now(figures: Sequence[str], evidence: Evidence) -> str:
     """Return the figures of an objection, none of which is of older rules."""
-    text = "; ".join(text for text, _ in by_class(figures, _of_now(evidence)))
+    text = "; ".join(text for text, _ in by_machine(figures, _of_now(evidence)))
     if not text:
-        return f"*{NOT_ANEW if by_class(figures, evidence) else NOT_YET}*"
+        return f"*{NOT_ANEW if by_machine(figures, evidence) else NOT_YET}*"
     if len(text) <= _LONGEST:
         return text
     named = re.findall(r"\{(?:comparisons )?(\w+)[ :]", "".join(figures))

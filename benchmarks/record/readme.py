@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from benchmarks.record.catalogue import Kind, claim_of
 from benchmarks.record.comparisons import compared
-from benchmarks.record.evidence import Evidence, Processors, ResultFile
+from benchmarks.record.evidence import Evidence
 from benchmarks.record.headlines import HEADLINES, Headline
-from benchmarks.record.rules import older
+from benchmarks.record.rules import caveats_of, older
 from benchmarks.record.sentences import first_filled
 
 
@@ -35,19 +35,33 @@ def headlines(evidence: Evidence, kind: Kind) -> str:
 
 def _by_machine(own: Sequence[Headline], evidence: Evidence) -> list[str]:
     """Return the lines of a table with a column a machine, for what is of its speed."""
-    columns: dict[Processors, str] = {}
+    machines = sorted(
+        {
+            made
+            for one in own
+            for made, file in evidence.files(one.claim).items()
+            if compared(file.document)
+        }
+    )
+    lines = [f"| | {' | '.join(made.title for made in machines)} |"]
+    lines.append("|---|" + "---|" * len(machines))
+    parts = {made: evidence.of(made) for made in machines}
+    notes: list[str] = []
     for one in own:
-        for kind, file in evidence.files(one.claim).items():
-            if compared(file.document):
-                columns.setdefault(kind, _short_machine(file))
-    kinds = sorted(columns)
-    lines = [f"| | {' | '.join(columns[kind] for kind in kinds)} |", "|---|" + "---|" * len(kinds)]
-    parts = {kind: evidence.of(kind) for kind in kinds}
-    for one in own:
-        cells = [first_filled(one.texts, parts[kind])[0] or "" for kind in kinds]
+        cells = []
+        for part in parts.values():
+            text = first_filled(one.texts, part)[0] or ""
+            for caveat in caveats_of(claim_of(one.claim), part.newest(one.claim)) if text else ():
+                if re.search(caveat.words, one.title, re.IGNORECASE):
+                    notes += [] if caveat.what in notes else [caveat.what]
+                    text += f" ({notes.index(caveat.what) + 1})"
+            cells.append(text)
         if any(cells):
             lines.append(f"| {_linked(one)} | {' | '.join(cells)} |")
-    return lines if len(lines) > 2 else []
+    if len(lines) < 3:
+        return []
+    said = [f"({place}) {note}" for place, note in enumerate(notes, 1)]
+    return [*lines, "", "; ".join(said) + "."] if said else lines
 
 
 def _linked(one: Headline) -> str:
@@ -58,11 +72,4 @@ def _linked(one: Headline) -> str:
 def _when(one: Headline, evidence: Evidence) -> str:
     file = evidence.newest(one.claim)
     rules = ", older rules" if older(claim_of(one.claim), file) else ""
-    return f" | {_short_machine(file)}, {file.date}{rules}"
-
-
-def _short_machine(file: ResultFile) -> str:
-    """Return a processor in two words and what it can do: "EPYC with VNNI and BF16"."""
-    hardware = file.document.get("hardware") or {"cpu": "a model"}
-    words = re.sub(r"\(R\)|\b(?:Intel|AMD|Processor|CPU)\b", "", hardware["cpu"]).split()
-    return f"{' '.join(words[:2])} with {file.processors.title}"
+    return f" | {file.made_on.title}, {file.date}{rules}"

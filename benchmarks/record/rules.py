@@ -1,6 +1,6 @@
 """Which results were measured under older rules, before one harness measured all of them."""
 
-from benchmarks.record.catalogue import TIMED, Claim, Kind
+from benchmarks.record.catalogue import TIMED, Caveat, Claim, Kind
 from benchmarks.record.comparisons import compared
 from benchmarks.record.evidence import ResultFile
 
@@ -23,3 +23,8 @@ def others_share(file: ResultFile) -> float | None:
     load = file.document.get("load")
     share = load.get("others_share") if isinstance(load, dict) else None
     return None if share is None else float(share)
+
+
+def caveats_of(claim: Claim, file: ResultFile) -> list[Caveat]:
+    """Return what is to be said of a file, by the commit that made it."""
+    return [caveat for caveat in claim.caveats if caveat.commit == file.document.get("commit")]

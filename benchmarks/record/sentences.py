@@ -4,9 +4,10 @@ import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
+from benchmarks.harness.processors import Machine
 from benchmarks.record import comparisons
 from benchmarks.record.comparisons import compared
-from benchmarks.record.evidence import Evidence, EvidenceError, Processors, ResultFile
+from benchmarks.record.evidence import Evidence, EvidenceError, ResultFile
 
 
 def filled(text: str, figure: Callable[[str], str]) -> str:
@@ -96,19 +97,25 @@ def first_filled(texts: Sequence[str], evidence: Evidence) -> tuple[str | None, 
     return None, why
 
 
-def by_class(texts: Sequence[str], evidence: Evidence) -> list[tuple[str, Processors]]:
-    """Return the first text that can be filled, once for each class of processor it compares on.
+def by_machine(texts: Sequence[str], evidence: Evidence) -> list[tuple[str, Machine | None]]:
+    """Return the first text that can be filled, once for each machine that it compares on.
 
     One without comparisons is filled by the newest file of all.
     """
     claims = re.findall(r"\{comparisons (\w+) ", "".join(texts[:1]))
-    kinds = [
-        kind
-        for kind, file in (evidence.files(claims[0]) if claims else {}).items()
+    machines = [
+        made
+        for made, file in (evidence.files(claims[0]) if claims else {}).items()
         if compared(file.document)
     ]
-    found = [(first_filled(texts, evidence.of(kind))[0], kind) for kind in kinds]
+    found: list[tuple[str | None, Machine | None]] = [
+        (first_filled(texts, evidence.of(made))[0], made) for made in machines
+    ]
     if not any(text for text, _ in found):
-        found = [(first_filled(texts, evidence)[0], Processors.NONE)]
+        found = [(first_filled(texts, evidence)[0], None)]
     several = len(found) > 1
-    return [(f"on {kind.title}: {text}" if several else text, kind) for text, kind in found if text]
+    return [
+        (f"on {made.title}: {text}" if several and made else text, made)
+        for text, made in found
+        if text
+    ]

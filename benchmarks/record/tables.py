@@ -1,23 +1,24 @@
 """Tables of the documents, each from the document of one result file, in Markdown."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from benchmarks.harness.processors import Machine
+from benchmarks.large_batch.cells import SHARPNESS
 from benchmarks.record.catalogue import BASELINES
-from benchmarks.record.evidence import Processors
 
 Document = Mapping[str, Any]
 
 NETWORKS: Final = {"resnet50": "ResNet-50", "densenet121": "DenseNet-121", "vgg16_bn": "VGG-16"}
-_SHARPNESS: Final = ("keskar", "adaptive", "lambda_max")
 
 
 def precisions(document: Document) -> str:
     """Return sizes and speeds of every precision, on which machine."""
-    hardware = document["hardware"]
-    machine = f"{hardware['cpu']} with {Processors.of(hardware['instructions']).title}"
-    lines = [f"| {machine} | MB | images/s over fp32 [95 %] |", "|---|---|---|"]
+    lines = [
+        f"| {Machine.of(document['hardware']).title} | MB | images/s over fp32 [95 %] |",
+        "|---|---|---|",
+    ]
     ratios = {(row["first"], row["second"]): row["wall"] for row in document["comparisons"]}
     for row in document["rows"]:
         name, network = row["precision"], row["network"]
@@ -259,18 +260,19 @@ def explored(place: int, title: str) -> Callable[[Document], str]:
     def table(document: Document) -> str:
         found = document["documents"][place]
         lines = [
-            f"| {title} | mean AUROC | minus FP32, 95% interval | vectors | DSP | M20K | kALM "
+            f"| {title} | mean AUROC | drop, 95% interval | vectors | DSP | M20K | kALM "
             "| images/s | W | images/s/W |",
             "|" + "---|" * 10,
             f"| FP32, on the CPU | {found['reference']['mean_auroc']['value']:.3f} |" + " |" * 8,
         ]
         for one in found["variants"]:
             name, modelled, change = _variant(one), one["modelled"], one["mean_difference"]
+            drop = (0.0 - change[key] for key in ("value", "high", "low"))
             area = modelled["area"]
             cells = [
                 f"**{name}**" if one["pareto"] else name,
                 f"{one['mean_auroc']['value']:.3f}",
-                f"{_signed(change['value'])} [{_signed(change['low'])}, {_signed(change['high'])}]",
+                "{:z.4f} [{:z.4f}, {:z.4f}]".format(*drop),
                 "x".join(map(str, modelled["vectors"])),
                 f"{area['dsp']:,}",
                 f"{area['m20k']:,}",
@@ -311,47 +313,35 @@ def _variant(one: Mapping[str, Any]) -> str:
     return f"{name.lower()} filters" if name in ("Ternary", "Binary") else name
 
 
-def _signed(value: float) -> str:
-    text = f"{value:z.4f}"
-    return f"+{text}" if float(text) > 0 else text
-
-
 def aurocs(document: Document) -> str:
     """Return the AUROC of every finding and their mean."""
-    lines = ["| finding | positives | AUROC, test split | 95 % interval |", "|---|---|---|---|"]
+    lines = ["| finding | positives | AUROC, test split [95 %] |", "|---|---|---|"]
     for name, one in document["auroc"].items():
-        lines.append(
-            f"| {name.replace('_', ' ')} | {one['positives']} | {one['value']:.3f} "
-            f"| {one['low']:.3f} to {one['high']:.3f} |"
-        )
-    mean = document["mean_auroc_interval"]
-    interval = f"{mean['low']:.3f} to {mean['high']:.3f}"
-    return "\n".join([*lines, f"| **mean** | | **{mean['value']:.3f}** | {interval} |"])
+        lines.append(f"| {name.replace('_', ' ')} | {one['positives']} | {_interval(one)} |")
+    return "\n".join([*lines, f"| mean | | {_interval(document['mean_auroc_interval'])} |"])
 
 
 def large_batch(document: Document) -> str:
-    """Return the table of a study of large batches."""
-    return ways_to_train(document["summary"], document["harder"])
-
-
-def ways_to_train(rows: Sequence[Mapping[str, Any]], harder: str | None) -> str:
     """Return AUROC and sharpness of every way to train and batch; of the harder finding, too."""
+    rows, harder = document["summary"], document["harder"]
+    against = "Against SGD at 32: least to most of the seeds; 95 % over patients and seeds"
     heads = ["Way to train", "Batch", "Updates", "Peak rate", "Mean AUROC, test split (seeds)"]
-    heads += ["Against SGD at 32 [95 % interval]"]
+    heads += [against]
     heads += [] if harder is None else [f"{harder}: AUROC", f"{harder}: against SGD at 32"]
     heads += ["Training loss", "Keskar", "ASAM", "Eigenvalue"]
-    words = ("Way to train", "Mean AUROC, test split (seeds)", "Against SGD at 32 [95 % interval]")
+    words = ("Way to train", "Mean AUROC, test split (seeds)", against)
     sides = ("---" if head in words or ":" in head else "--:" for head in heads)
     lines = [f"| {' | '.join(heads)} |", f"|{'|'.join(sides)}|"]
     for row in rows:
         test = row["test"]
         seeds = ", ".join(f"{value:.4f}" for value in test)
+        mean = f"**{statistics.fmean(test):.4f}** ({seeds})" if test else ""
         cells = [
             row["title"],
             f"{row['batch']:,}",
             f"{row['updates'] or 0:,}",
             f"{row['peak']:.3g}",
-            f"**{statistics.fmean(test):.4f}** ({seeds})" if test else "diverged",
+            "; ".join(filter(None, (mean, _diverged(row, document)))),
             difference(row),
         ]
         if harder is not None:
@@ -359,18 +349,27 @@ def ways_to_train(rows: Sequence[Mapping[str, Any]], harder: str | None) -> str:
             cells += [f"{statistics.fmean(own):.4f}" if own else "", difference(row, "harder_")]
         cells += [
             f"{statistics.fmean(row[key]):.3g}" if row[key] else ""
-            for key in ("train_loss", *_SHARPNESS)
+            for key in ("train_loss", *SHARPNESS)
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def _diverged(row: Mapping[str, Any], document: Document) -> str:
+    count = row["diverged"]
+    return f"{count} of {len(document['seeds'])} diverged" if count else ""
+
+
 def difference(row: Mapping[str, Any], of: str = "") -> str:
-    """Return a difference of AUROC with its interval, `-` for the row that others are held to."""
-    if row[f"{of}difference"] is None:
-        return "-"
-    low, high = row[f"{of}difference_interval"]
-    return f"{row[f'{of}difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    """Return a difference of AUROC with those of its seeds and its interval over both.
+
+    `-` for the row that others are held to, and nothing where a seed diverged.
+    """
+    interval, seeds = row[f"{of}interval"], row[f"{of}seed_differences"]
+    if interval is None:
+        return "" if row["diverged"] else "-"
+    apart = f"{min(seeds):+.4f} to {max(seeds):+.4f}"
+    return f"**{row[f'{of}difference']:+.4f}**; {apart}; [{interval[0]:+.4f}, {interval[1]:+.4f}]"
 
 
 def left_out(document: Document) -> str:

@@ -7,11 +7,13 @@ FOLDER/resnet50-int8 and the store they came from.
 """
 
 import argparse
+import shutil
 from pathlib import Path
 
-from benchmarks.harness.result import make_folder
+from benchmarks.harness import result
 from thorax.artifact import Precision
 from thorax.data import folder, store
+from thorax.files.atomic import write_text
 from thorax.images.preprocess import InputSpec
 from thorax.labels import NIH14
 from thorax.phantoms import dataset
@@ -25,7 +27,7 @@ from thorax.training.schedules import Cosine
 def make(
     out: Path, topology: str, *, side: int, count: int, precisions: tuple[Precision, ...]
 ) -> list[Path]:
-    """Return the artifacts `out`/`topology`-`precision`; those that are there stay.
+    """Return the artifacts `out`/`topology`-`precision`; those that this commit made stay.
 
     Args:
         out: folder, made if absent.
@@ -35,7 +37,7 @@ def make(
         precisions: of the artifacts.
     """
     images, data, run = out / "phantoms", out / f"store-{side}", out / f"run-{topology}-{side}"
-    out.mkdir(parents=True, exist_ok=True)
+    _begin(out)
     if not data.exists():
         dataset.write(images, count=count, side=side, seed=0)
         rows = folder.rows(
@@ -57,6 +59,22 @@ def make(
     return [path for path, _ in made]
 
 
+def _begin(out: Path) -> None:
+    """Make the folder; empty it where another commit filled it, whose graphs may be others.
+
+    Raises:
+        SystemExit: something else is in it.
+    """
+    mark, own = out / "made_at_commit", result.commit()
+    if out.exists() and any(out.iterdir()):
+        if not mark.is_file():
+            raise SystemExit(f"{out} was not made by this script; use a new folder")
+        if mark.read_text("utf-8") != own:
+            shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(mark, own)
+
+
 def main() -> None:
     """Read argv, make, and say where."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -68,7 +86,7 @@ def main() -> None:
         "--precision", nargs="+", default=[Precision.FP32, Precision.INT8], type=Precision
     )
     chosen = parser.parse_args()
-    make_folder(parser, chosen.out)
+    result.make_folder(parser, chosen.out)
     for path in make(
         chosen.out,
         chosen.topology,

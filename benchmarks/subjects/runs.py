@@ -1,10 +1,15 @@
-"""Training runs of a work folder, made once: a folder of another recipe is refused."""
+"""Training runs of a work folder, made once, and artifacts of them, made anew.
 
+A folder of another recipe is refused.
+"""
+
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.harness.command import thorax
 from thorax import config
+from thorax.artifact import Precision
 from thorax.training.recipe import Recipe
 
 
@@ -30,3 +35,17 @@ def trained(run: Path, recipe: Path, store: Path, changes: Mapping[str, object])
         resume = ["--resume"] if run.exists() else []
         thorax("train", recipe, "--data", store, "--out", run, *words, *resume)
     return run
+
+
+def optimized(run: Path, precision: Precision, store: Path) -> Path:
+    """Return the artifact RUN-PRECISION, made anew: one that lies there may be of an earlier run.
+
+    Args:
+        run: folder of the run.
+        precision: of the artifact.
+        store: that it is calibrated and judged on.
+    """
+    out = run.with_name(f"{run.name}-{precision}")
+    shutil.rmtree(out, ignore_errors=True)
+    thorax("optimize", run, "--out", out, "--precision", precision, "--data", store)
+    return out

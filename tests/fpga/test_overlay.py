@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino.opset13 as ops
 import pytest
-from tests.fpga.networks import NETWORKS, Stack
+from benchmarks.subjects.published_networks import NETWORKS, Stack
 
 from thorax.config import Settings
 from thorax.errors import UsageError

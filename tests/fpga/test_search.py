@@ -4,7 +4,7 @@ import random
 from typing import get_args
 
 import pytest
-from tests.fpga.networks import NETWORKS
+from benchmarks.subjects.published_networks import NETWORKS
 
 from thorax.errors import UsageError
 from thorax.fpga.architecture import Architecture, Budget, Family, OverlayPrecision, Weights

@@ -2,7 +2,7 @@
 
 import numpy as np
 import openvino.opset13 as ops
-from tests.fpga.networks import Stack, googlenet
+from benchmarks.subjects.published_networks import Stack, googlenet
 
 from thorax.fpga.architecture import Architecture
 from thorax.fpga.stream_buffer import capacity, largest, place, trace

@@ -5,7 +5,7 @@ import openvino as ov
 import openvino.opset1 as opset1
 import openvino.opset13 as ops
 import pytest
-from tests.fpga.networks import NETWORKS, Stack, mobilenet, resnet18, resnet50
+from benchmarks.subjects.published_networks import NETWORKS, Stack, mobilenet, resnet18, resnet50
 
 from thorax.analysis.cost import count_macs
 from thorax.artifact import Artifact

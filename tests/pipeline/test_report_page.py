@@ -9,10 +9,10 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 import pytest
+from benchmarks.subjects.published_networks import resnet18
 from playwright.sync_api import Browser, Page, sync_playwright
 from tests.benchmark import documents
 from tests.cluster.documents import diagnosis
-from tests.fpga.networks import resnet18
 from tests.report import (
     results,
     test_optimize,

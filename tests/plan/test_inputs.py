@@ -324,7 +324,7 @@ def test_a_benchmark_that_counts_measured_stages_among_those_of_a_card_is_refuse
     both = {"measured_s": 1e-3, "images_per_s": 100.0, "latency_s": 0.01, "bound_by": "CPU execute"}
     modelled = card("FPGA.0 execute") | {"stages": stages, "with_others": both}
     path = written(tmp_path, device="HETERO:FPGA.0,CPU", simulated=True, modelled=modelled)
-    with pytest.raises(DataError, match="plan-measured-value.*stages.1.origin.*measure again"):
+    with pytest.raises(DataError, match=r"plan-measured-value.*stages\.1\.origin.*measure again"):
         with_benchmark(find_preset("r740-2019"), path)
 
 

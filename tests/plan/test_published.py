@@ -10,10 +10,10 @@ from benchmarks.cluster_predictions import (
     comparisons,
     markdown,
 )
-from benchmarks.left_out import MOVED, leave_one_out
 from benchmarks.record.bindings import ROOT
 from benchmarks.record.evidence import Evidence
 from benchmarks.record.tables import left_out as left_out_table
+from benchmarks.subjects.left_out import MOVED, leave_one_out
 
 from thorax.config import check
 from thorax.errors import UsageError

@@ -6,8 +6,8 @@ from typing import Any
 
 import openvino as ov
 import pytest
+from benchmarks.subjects.published_networks import resnet18, resnet50
 from tests.cli import command
-from tests.fpga.networks import resnet18, resnet50
 
 from thorax.artifact import Artifact
 from thorax.config import write_effective

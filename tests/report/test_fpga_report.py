@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.fpga.networks import resnet18
+from benchmarks.subjects.published_networks import resnet18
 from tests.report.test_partition import tell
 
 from thorax.errors import DataError
