@@ -80,6 +80,17 @@ def test_every_listed_claim_with_a_file_shows_something(evidence: Evidence) -> N
             assert page.claim_table(evidence, claim.name).count("\n") >= 2, claim.name
 
 
+def test_every_goal_of_a_result_is_judged_on_the_page(evidence: Evidence) -> None:
+    measured = [claim for claim in CLAIMS if claim.kind is Kind.MEASURED]
+    for claim in measured:
+        for file in evidence.files(claim.name).values():
+            document = file.document
+            wanted = {key for key in document if "goal" in key and key != "goals"}
+            wanted |= {f"goals.{key}" for key in document.get("goals", {})}
+            shown = {row.goal.partition(" | ")[0] for row in claim.rows}
+            assert wanted <= shown, (file.path.name, wanted - shown)
+
+
 def test_figures_are_found_where_people_state_them() -> None:
     def found(text: str) -> list[str]:
         return [figure.text for figure in figures(text)]

@@ -541,7 +541,10 @@ CLAIMS: Final[Sequence[Claim]] = (
         (
             Row("command lines", "totals.command_lines | d"),
             Row("the same bytes", "totals.bytes_equal | d"),
-            Row("other than by times and paths", "totals.different | d"),
+            Row(
+                "other than by times and paths, each with its difference in the file",
+                "totals.different | d",
+            ),
         ),
     ),
     Claim(
@@ -924,8 +927,17 @@ CLAIMS: Final[Sequence[Claim]] = (
         "Thorax's importers; OpenCV's dnn and MXNet",
         "by hand, see [the page](public-networks.md)",
         (
-            Row("Caffe descriptions", "caffe[*] | count | d"),
-            Row("MXNet symbols", "mxnet[*] | count | d"),
+            *(
+                row
+                for key, title in (("caffe", "Caffe descriptions"), ("mxnet", "MXNet symbols"))
+                for row in (
+                    Row(title, f"{key}[*] | count | d"),
+                    Row(
+                        f"{title}: largest difference of all",
+                        f"{key}[*].largest_difference | over {key}[*].largest_value | max | .1e",
+                    ),
+                )
+            ),
         ),
     ),
     Claim(

@@ -13,8 +13,8 @@ class with more instructions. A path has keys between points (in double quotes w
 point itself); `[n]` is an entry of a list, `[key=value,...]` the only entry with these values,
 `[*key=value,...]` every one that has them and `[*]` every one; ` else ` and another path is for
 files of an older form. Filters are max, min, sum, mean, median, count, abs, `* N`, `/ N`, and
-`over PATH`, `plus PATH` and `minus PATH` of another figure of the file; `above PATH` counts the
-entries that are above those of another list, one by one.
+`over PATH`, `plus PATH` and `minus PATH` of another figure of the file, the first of lists one by
+one, too; `above PATH` counts the entries that are above those of another list.
 
 What is no evidence is passed over: rehearsals, and files of code that was not committed.
 """
@@ -204,7 +204,9 @@ def figure(file: ResultFile, source: str) -> Any:  # noqa: ANN401
         raise EvidenceError(f"{file.path.name} has null at {path}")
     for step in filters:
         word, _, other = step.partition(" ")
-        if word == "over":
+        if word == "over" and isinstance(value, list):
+            value = [a / b for a, b in zip(value, look_up(file, other), strict=True)]
+        elif word == "over":
             value = value / look_up(file, other)
         elif word in ("plus", "minus"):
             change = look_up(file, other)

@@ -78,7 +78,11 @@ def _lost(study: str, key: str, batch: int, *arms: tuple[str, str]) -> str:
     return "; ".join(f"{title} {one(arm)}" for title, arm in arms) + f" (goal {goal})"
 
 
-_BOTH: Final = (("linear scaling", "sgd-linear"), ("LARS", "lars"))
+_LARGE: Final = (("linear scaling", "sgd-linear"), ("LARS", "lars"))
+_MIDDLE: Final = (
+    _LARGE[0],
+    ("LARS at the rate tuned for the largest batch, scaled by the root", "lars"),
+)
 
 
 _MODEL: Final = "cluster_predictions: summary[system=zenith,model=rate and cost of an update]"
@@ -234,7 +238,7 @@ HEADLINES: Final[Sequence[Headline]] = (
             ("phantoms", "", "mean AUROC of phantoms", (16, 64)),
             ("kermany", "harder_", "children, AUROC of bacterial against viral", (8, 32)),
         )
-        for times, arms in zip(both, (_BOTH, (*_BOTH, ("Adam", "adam-tuned"))), strict=True)
+        for times, arms in zip(both, (_MIDDLE, (*_LARGE, ("Adam", "adam-tuned"))), strict=True)
     ),
     Headline(
         "dicom_readers",
@@ -247,7 +251,11 @@ HEADLINES: Final[Sequence[Headline]] = (
     Headline(
         "reliability_kills",
         "runs that were killed at random moments and begun anew",
-        ("{reliability_kills: kills | d} kills, {reliability_kills: lost | d} runs lost",),
+        (
+            "{reliability_kills: kills | d} kills; {reliability_kills: kinds[*].finished | sum | d} runs came "
+            "to their end, {reliability_kills: kinds[*].different | sum | d} of them other than undisturbed; "
+            "{reliability_kills: lost | d} lost",
+        ),
     ),
     Headline(
         "reliability_bits",
@@ -258,8 +266,9 @@ HEADLINES: Final[Sequence[Headline]] = (
         "reliability_models",
         "damaged model files",
         (
-            "{reliability_models: formats[*].tried | sum | ,d}, "
-            "{reliability_models: formats[*].lost[*] | count | d} beyond the child",
+            "{reliability_models: formats[*].tried | sum | ,d}, of which "
+            "{reliability_models: formats[*].read | sum | ,d} are valid graphs all the same; "
+            "{reliability_models: formats[*].lost[*] | count | d} did anything beyond the child that reads them",
         ),
     ),
     Headline(
