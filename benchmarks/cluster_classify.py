@@ -7,8 +7,8 @@ with the start of Ray and of its processes on one side and of an engine on the o
 a user waits for; and of the steady state, over the later half of the shards. Their rows must be the
 same bytes, and so must those of a run of which an actor was killed.
 
-Of Ray's processes some end without a parent that waits for them, and what they used is lost: it
-counts as load of others, and no processor time is told.
+Workers of Ray end without a parent that waits for them: what they used is seen while they live
+(`benchmarks.harness.load.Unwaited`) and but for their last moments counts as our own.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks.harness import result
+from benchmarks.harness import load, result
 from benchmarks.harness.side_by_side import (
     Comparison,
     Settings,
@@ -80,8 +80,10 @@ def _archive(
 class Archives:
     """Runs of both ways into folders of their own, whose rows must all be the same bytes."""
 
-    def __init__(self, model: Path, images: Path, scratch: Path, shard_size: int) -> None:
-        self._model, self._images, self._scratch = model, images, scratch
+    def __init__(
+        self, model: Path, images: Path, scratch: Path, shard_size: int, read: load.Read = load.read
+    ) -> None:
+        self._model, self._images, self._scratch, self._read = model, images, scratch, read
         self._shard_size, self._runs = shard_size, 0
         self._rows: bytes | None = None
 
@@ -89,13 +91,13 @@ class Archives:
         """Answer all images into a new folder."""
         self._runs += 1
         out = self._scratch / f"run{self._runs}"
-        begin = time.perf_counter()
+        begin, used_s = time.perf_counter(), self._read().own_s
         done = _archive(self._model, self._images, out, self._shard_size, actors)
-        whole_s = time.perf_counter() - begin
+        whole_s, cpu_s = time.perf_counter() - begin, self._read().own_s - used_s
         self.require_same_rows(out)
         steady = _steady_images_per_s(out)
         shutil.rmtree(out)
-        return done, Turn(whole_s, None, done.images, {"steady_images_per_s": steady})
+        return done, Turn(whole_s, cpu_s, done.images, {"steady_images_per_s": steady})
 
     def run_killed(self, actors: int) -> ClassifyResult:
         """Answer all images while an actor is killed."""
@@ -143,7 +145,7 @@ def _store(size: int, count: int, scratch: Path) -> Path:
 
 
 def main() -> None:
-    """Read argv, measure in turns, print and write."""
+    """Read argv and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for what is made")
     parser.add_argument(
@@ -155,7 +157,13 @@ def main() -> None:
     parser.add_argument("--shard-size", type=int, default=32)
     add_options(parser, turns=6, seconds=0)
     chosen = result.parse_args(parser)
-    bench = SideBySide("cluster_classify", read_options(chosen))
+    with load.Unwaited() as unwaited:
+        _measure(chosen, processors, unwaited)
+
+
+def _measure(chosen: argparse.Namespace, processors: int, unwaited: load.Unwaited) -> None:
+    """Measure in turns, print and write."""
+    bench = SideBySide("cluster_classify", read_options(chosen), read=unwaited.read)
     bench.require_quiet()
     (model,) = make_artifact.make(
         chosen.work / f"side-{SIDE}", "resnet50", side=SIDE, count=80, precisions=(Precision.FP32,)
@@ -164,7 +172,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         images = chosen.store or _store(loaded.card.input.side, chosen.count, scratch)
-        archives = Archives(model, images, scratch, chosen.shard_size)
+        archives = Archives(model, images, scratch, chosen.shard_size, unwaited.read)
         settings = Settings(
             processors,
             loaded.card.precision.value,

@@ -8,10 +8,12 @@ children of this process.
 
 import ctypes
 import os
+import signal
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -76,7 +78,8 @@ def adopt() -> None:
     """Become the parent of descendants that lose theirs, until this process ends (prctl(2)).
 
     What those used that end stays counted, as nobody waits for them before this process ends. Lost
-    is that of processes whose parent ignores their end (SIGCHLD): it counts as load of others.
+    is that of processes whose parent ignores their end: it counts as load of others, but for
+    `Unwaited`.
 
     Raises:
         SystemExit: the system does not let it.
@@ -159,8 +162,63 @@ class Watch:
         return {"others_share": round(share, 4), "allowed_share": ALLOWED}
 
 
+class Unwaited:
+    """Processor time of descendants that end while their parent ignores it (SIGCHLD).
+
+    The kernel forgets it. Here it is seen every `INTERVAL_S` while they live, in a thread; what a
+    process uses after it was last seen is lost.
+    """
+
+    INTERVAL_S: Final = 0.25
+
+    def __init__(self) -> None:
+        self._lost_ticks = 0
+        self._seen: dict[int, _Process] = {}
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def read(self) -> Reading:
+        """Return the clocks of now, what would be lost among our own."""
+        self._look()
+        reading = read()
+        return replace(reading, own_s=reading.own_s + self._lost_ticks / _TICKS)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self.INTERVAL_S):
+            self._look()
+
+    def _look(self) -> None:
+        with self._lock:
+            now = _descendants(os.getpid())
+            for number, process in self._seen.items():
+                if number not in now and process.parent_ignores:
+                    self._lost_ticks += process.ticks
+            self._seen = now
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """Processor time of a process and of those it waited for, and whether its parent waits."""
+
+    ticks: int
+    parent_ignores: bool
+
+
 def _descendants_s(root: int) -> float:
     """Return the processor time, s, of living descendants and of what those waited for."""
+    return sum(process.ticks for process in _descendants(root).values()) / _TICKS
+
+
+def _descendants(root: int) -> dict[int, _Process]:
+    """Return the living descendants of a process by their numbers."""
     ticks: dict[int, int] = {}
     children: dict[int, list[int]] = defaultdict(list)
     for folder in Path("/proc").glob("[0-9]*"):
@@ -171,9 +229,22 @@ def _descendants_s(root: int) -> float:
             continue
         children[int(fields[1])].append(int(folder.name))
         ticks[int(folder.name)] = sum(map(int, fields[11:15]))
-    total, line = 0, list(children[root])
+    found: dict[int, _Process] = {}
+    line = [root]
     while line:
-        process = line.pop()
-        total += ticks[process]
-        line += children[process]
-    return total / _TICKS
+        parent = line.pop()
+        ignores = bool(children[parent]) and _ignores_ends(parent)
+        for process in children[parent]:
+            found[process] = _Process(ticks[process], ignores)
+            line.append(process)
+    return found
+
+
+def _ignores_ends(process: int) -> bool:
+    """Return whether a process ignores SIGCHLD, so that nobody waits for its children (proc(5))."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    mask = next(line for line in status.splitlines() if line.startswith("SigIgn:")).split()[1]
+    return bool(int(mask, 16) >> (signal.SIGCHLD - 1) & 1)

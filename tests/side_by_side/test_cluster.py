@@ -45,12 +45,9 @@ def test_the_steady_rate_is_of_the_later_half_of_the_shards(tmp_path: Path) -> N
     assert cluster_classify._steady_images_per_s(tmp_path) == pytest.approx(30 / 3)
 
 
-def test_a_turn_has_both_rates_and_no_processor_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_turn_has_both_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, turn = archives(tmp_path, monkeypatch, retries=0).run(2)
     assert turn.images == 40
-    assert turn.cpu_s is None
     assert turn.more == {"steady_images_per_s": pytest.approx(20 / 3)}
     assert not (tmp_path / "run1").exists()
 

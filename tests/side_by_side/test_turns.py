@@ -362,3 +362,41 @@ def test_processor_time_of_those_who_lost_their_parent_is_our_own() -> None:
     )
     lost, counted = map(float, done.stdout.split())
     assert counted > lost + 0.5, "shares of the processor time of a process without its parent"
+
+
+UNWAITED = """
+import subprocess, sys, time
+from benchmarks.harness import load
+
+WORK = (
+    "import time; sum(range(16_000_000)); print(time.process_time(), flush=True); "
+    "time.sleep(0.6)"
+)
+PARENT = (
+    "import signal, subprocess, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    f"subprocess.run([sys.executable, '-c', {WORK!r}]); print('ended', flush=True); "
+    "sys.stdin.read()"
+)
+
+def used_s(read):
+    begin = read().own_s
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    worked = float(parent.stdout.readline())
+    assert parent.stdout.readline() == b"ended\\n"
+    used = read().own_s - begin
+    parent.communicate()
+    return used / worked
+
+with load.Unwaited() as unwaited:
+    print(used_s(load.read), used_s(unwaited.read))
+"""
+
+
+def test_processor_time_of_those_whose_parent_does_not_wait_is_seen_while_they_live() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNWAITED], capture_output=True, text=True, check=True, timeout=60
+    )
+    lost, counted = map(float, done.stdout.split())
+    assert counted > lost + 0.5, "shares of the processor time of a process nobody waits for"
