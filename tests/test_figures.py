@@ -421,14 +421,14 @@ def test_comparisons_that_were_renamed_stand_in_one_row_and_those_without_partne
     ]
     result(tmp_path, "classify_startup", "2026-12-01", AVX2, comparisons=older)
     result(tmp_path, "classify_startup", "2026-12-02", BF16, comparisons=newer)
-    written = page.page(Evidence(tmp_path))
+    written, _, two_runs = page.page(Evidence(tmp_path)).partition("## Two runs")
     for title in (f"classify --json {script}, seconds", "time, HETERO, time an image", "product"):
         (row,) = (line for line in written.splitlines() if line.startswith(f"| {title}"))
         assert row.count("**") == 4, row
     before, now = Evidence(tmp_path).runs("classify_startup")
     assert len(list(agreement.pairs(before, now))) == 3
     assert agreement.alone(before, now) == (1, 2)
-    assert " of 3 | 1 of the older, 2 of the newer |" in written
+    assert " of 3 | 1 of the older, 2 of the newer |" in two_runs
 
 
 def test_a_goal_is_not_met_by_turns_that_were_not_valid() -> None:
@@ -457,9 +457,9 @@ def test_what_a_grid_gave_is_known_to_a_step_of_it() -> None:
         }  # fmt: skip
         return cell(compared(document)[0], document)
 
-    assert found(1.03).endswith("steps of 0.03, within a step of 1; goal 0.97: met")
+    assert found(1.03).endswith("steps of 0.03, of which the interval has one more; goal 0.97: met")
     assert found(1.0).endswith("goal 0.97: not told by the interval")
-    assert found(1.2).endswith("with steps of 0.03; goal 0.97: met")
+    assert found(1.2).startswith("**1.20** [1.14, 1.27];"), "a step wider"
     assert found(0.9).endswith("goal 0.97: missed")
 
 
@@ -478,12 +478,13 @@ def test_bounds_and_batches_are_told_of_each_file(tmp_path: Path) -> None:
     run(AVX2, "on the same threads", 1, 8)
     run(BF16, "on the same threads, batch and streams", 8, 8)
     written = page.page(Evidence(tmp_path))
-    name = "Thorax INT8 over ONNX Runtime INT8: cannot be above 1:"
-    assert (
-        f"- on AVX2 only: {name} on the same threads; yet their batches are 1 and 8, as each was "
-        "probed for\n" in written
+    name, bound = "Thorax INT8 over ONNX Runtime INT8:", "cannot be above 1:"
+    old, new = (
+        f"- on A with {kind}, 2 processors: {name}" for kind in ("AVX2 only", "VNNI and BF16")
     )
-    assert f"- on VNNI and BF16: {name} on the same threads, batch and streams\n" in written
+    assert f"{old} batch and instances differ: batch 1, and batch 8\n" in written
+    assert f"{old} {bound} on the same threads\n" in written
+    assert f"{new} {bound} on the same threads, batch and streams\n" in written
 
 
 def test_what_was_measured_under_older_rules_stands_apart_and_meets_no_goal(

@@ -87,14 +87,15 @@ class Machine:
         """Return the machine of the `hardware` of a result; of None, what depends on none."""
         if not hardware:
             return cls(Processors.NONE, "", 0)
-        words = re.sub(r"\(R\)|\b(?:Intel|AMD|Processor|CPU)\b", "", hardware["cpu"]).split()
-        name = " ".join(words[:2]) or str(hardware["cpu"])
+        cpu = str(hardware.get("cpu", "unknown"))
+        words = re.sub(r"\(R\)|\b(?:Intel|AMD|Processor|CPU)\b", "", cpu).split()
+        name = " ".join(words[:2]) or cpu
         facts = hardware.get("vendor"), hardware.get("family"), hardware.get("model")
         if None not in facts:
             told = f"family {facts[1]}, model {facts[2]}"
             name += f" ({_GENERATIONS.get(facts, told)})"  # type: ignore[arg-type]
         kind = Processors.of(hardware["instructions"])
-        return cls(kind, name, int(hardware["processors"]))
+        return cls(kind, name, int(hardware.get("processors", 0)))
 
     @property
     def title(self) -> str:
