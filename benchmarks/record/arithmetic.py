@@ -113,9 +113,9 @@ def _matters(tree: ast.expr, names: Mapping[str, float], expression: str) -> boo
     references = [name.strip() for name in _REFERENCE.findall(expression)]
     value = _value(tree, names)
     for changed in dict.fromkeys(references):
-        for move in (lambda old: 2 * old + 1, lambda old: old / 3):
+        for factor, plus in ((2.0, 1.0), (1 / 3, 0.0)):
             others = {
-                name: move(old) if reference == changed else old
+                name: factor * old + plus if reference == changed else old
                 for (name, old), reference in zip(names.items(), references, strict=True)
             }
             try:
