@@ -4,7 +4,7 @@ import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from benchmarks.harness.processors import Machine, Processors
@@ -178,10 +178,13 @@ def test_a_number_in_disguise_follows_from_nothing() -> None:
     assert arithmetic.holds("{nothing} < 1", values.__getitem__)
 
 
+CPU: Final = {"cpu": "A CPU", "vendor": "AuthenticAMD", "family": 25, "model": 17}
+
+
 def result(
     folder: Path, claim: str, date: str, instructions: list[str] | None, **keys: object
 ) -> None:
-    hardware = {"cpu": "A CPU", "processors": 2, "instructions": instructions}
+    hardware = {**CPU, "processors": 2, "instructions": instructions}
     document = {"claim": claim, "hardware": hardware if instructions else None, **keys}
     machine = "-".join(instructions or ["model"]).replace("_", "")
     name = f"{claim}_{machine}_{date}.json"
@@ -240,7 +243,9 @@ def test_new_files_of_two_machines_stand_side_by_side_without_an_edit(tmp_path: 
         )  # fmt: skip
     found = Evidence(tmp_path)
     written = page.page(found)
-    heads = "| | A with AVX2 only, 2 processors | A with VNNI and BF16, 2 processors |"
+    heads = (
+        "| | A (Zen 4) with AVX2 only, 2 processors | A (Zen 4) with VNNI and BF16, 2 processors |"
+    )
     assert heads in written
     assert (
         "| Thorax INT8 over ONNX Runtime INT8, images/s "
@@ -272,14 +277,15 @@ def test_two_runs_agree_by_the_interval_of_their_ratio_or_it_is_said_why_not(
 
     def runs() -> tuple[str, str]:
         both = page.page(Evidence(tmp_path)).partition("### On one kind of machine")[2]
-        own, _, others = both.partition("## Not measured yet")[0].partition("### On two kinds")
+        runs, _, _ = both.partition("## Not measured yet")
+        own, _, others = runs.partition("### On different kinds")
         return own, others
 
     run("2026-12-01", AVX2, 1.08)
     assert "nothing here says how well a run repeats" in runs()[0]
     assert "None yet." in runs()[1]
     run("2026-12-02", AVX2, 1.1)
-    own = "A with AVX2 only, 2 processors"
+    own = "A (Zen 4) with AVX2 only, 2 processors"
     agree = f"| {own}, 2026-12-01, then {own}, 2026-12-02 | 1 of 1 | 0 of the older, 0 of"
     assert agree in runs()[0]
     run("2026-12-03", AVX2, 1.5)
@@ -302,7 +308,7 @@ def test_two_runs_agree_by_the_interval_of_their_ratio_or_it_is_said_why_not(
 def test_a_run_on_another_number_of_processors_repeats_none(tmp_path: Path) -> None:
     machines = {"2026-12-01": 2, "2026-12-02": 64, "2026-12-03": 2}
     for date, processors in machines.items():
-        hardware = {"cpu": "A CPU", "processors": processors, "instructions": AVX2}
+        hardware = {**CPU, "processors": processors, "instructions": AVX2}
         settings = {"batch": 8 if date.endswith("03") else 1, "warm_up_s": 0.5}
         sides = {"thorax_int8": {"settings": settings, "turns": []}}
         keys = {"comparisons": [compared_once(1.2)], "hardware": hardware, "sides": sides}
@@ -323,13 +329,13 @@ def test_machines_stand_apart_and_a_caveat_is_told(tmp_path: Path) -> None:
         ("resnet50_peers", "Thorax INT8 over PyTorch compiled INT8", 2),
         ("classify_startup", "classify over a bare OpenVINO script", 64),
     ):
-        hardware = {"cpu": "A CPU", "processors": processors, "instructions": AVX2}
+        hardware = {**CPU, "processors": processors, "instructions": AVX2}
         one = compared_once(1.2, name=name)
         keys = {"comparisons": [one], "hardware": hardware, "commit": commit}
         result(tmp_path, claim, "2026-12-01", AVX2, **keys)
     shown = readme.headlines(Evidence(tmp_path), Kind.MEASURED)
     assert "| **1.20** [1.10, 1.30] (1) |" in shown
-    heads = "| | A with AVX2 only, 2 processors | A with AVX2 only, 64 processors |"
+    heads = "| | A (Zen 4) with AVX2 only, 2 processors | A (Zen 4) with AVX2 only, 64 processors |"
     assert heads in shown, "another number of processors is another machine"
     assert "\n(1) PyTorch compiled was tried as one instance" in shown
     assert "- **PyTorch compiled was tried as one instance" in page.page(Evidence(tmp_path))
@@ -337,7 +343,9 @@ def test_machines_stand_apart_and_a_caveat_is_told(tmp_path: Path) -> None:
 
 def test_processors_of_one_name_are_told_apart_by_family_and_model() -> None:
     facts = {"cpu": "AMD EPYC", "processors": 1, "instructions": BF16}
-    assert Machine.of(facts).title == "EPYC with VNNI and BF16, 1 processor"
+    assert (
+        Machine.of(facts).title == "EPYC (generation not recorded) with VNNI and BF16, 1 processor"
+    )
     facts |= {"vendor": "AuthenticAMD", "family": 25, "model": 17}
     assert Machine.of(facts).name == "EPYC (Zen 4)"
     assert Machine.of(facts | {"family": 26, "model": 2}).name == "EPYC (Zen 5)"
@@ -480,7 +488,8 @@ def test_bounds_and_batches_are_told_of_each_file(tmp_path: Path) -> None:
     written = page.page(Evidence(tmp_path))
     name, bound = "Thorax INT8 over ONNX Runtime INT8:", "cannot be above 1:"
     old, new = (
-        f"- on A with {kind}, 2 processors: {name}" for kind in ("AVX2 only", "VNNI and BF16")
+        f"- on A (Zen 4) with {kind}, 2 processors: {name}"
+        for kind in ("AVX2 only", "VNNI and BF16")
     )
     assert f"{old} batch and instances differ: batch 1, and batch 8\n" in written
     assert f"{old} {bound} on the same threads\n" in written

@@ -94,6 +94,8 @@ class Machine:
         if None not in facts:
             told = f"family {facts[1]}, model {facts[2]}"
             name += f" ({_GENERATIONS.get(facts, told)})"  # type: ignore[arg-type]
+        else:
+            name += " (generation not recorded)"
         kind = Processors.of(hardware["instructions"])
         return cls(kind, name, int(hardware.get("processors", 0)))
 

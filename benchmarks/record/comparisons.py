@@ -10,7 +10,15 @@ from thorax.benchmark.confidence import median_of_turns
 from thorax.metrics import Interval
 
 NAMES: Final[Mapping[str, str]] = MappingProxyType(
-    {"classify_json over a bare OpenVINO script": "classify --json over a bare OpenVINO script"}
+    {
+        "classify_json over a bare OpenVINO script": "classify --json over a bare OpenVINO script",
+        "fit a over bare loop": "thorax train over a bare loop on tensors in memory",
+        "fit b over decoding loop": "thorax train over a loop that decodes PNGs",
+        "ranks 2 over ranks 1": "two ranks over one rank on as many threads",
+        "rapl_100_ms over alone": "RAPL read every 100 ms over not at all",
+        "rapl_10_ms over alone": "RAPL read every 10 ms over not at all",
+        "redfish_1_s over alone": "Redfish read every second over not at all",
+    }
 )
 """Names of comparisons that were renamed, and what they are called now."""
 
@@ -31,10 +39,20 @@ def compared(document: Document) -> list[One]:
             **row,
             "name": NAMES.get(row["name"], row["name"]),
             "label": row.get("label") or LABELS.get(row["quantity"], row["quantity"]),
+            "wall": _widened(row, document),
         }
         for row in rows
         if isinstance(row, dict) and "wall" in row
     ]
+
+
+def _widened(row: One, document: Document) -> One:
+    """Return a ratio; of a quantity that was searched for on a grid with a step more each way."""
+    wall: One = row["wall"]
+    step = grid_step(row, document)
+    if step is None or wall.get("low") is None:
+        return wall
+    return {**wall, "low": wall["low"] / (1 + step[1]), "high": wall["high"] * (1 + step[1])}
 
 
 def title(row: One) -> str:
@@ -47,9 +65,9 @@ def title(row: One) -> str:
 
 def cell(row: One, document: Document) -> str:
     """Return a comparison as a cell: ratio, processor time, valid turns, grid and goal."""
-    low, high = ends(row, document)
-    whole = {"ratio": row["wall"]["ratio"], "low": low, "high": high}
-    parts = [ratio(row["wall"] if row["wall"].get("low") is None else whole)]
+    wall = row["wall"]
+    low, high = wall.get("low", wall["ratio"]), wall.get("high", wall["ratio"])
+    parts = [ratio(wall)]
     if row.get("cpu"):
         parts.append(f"CPU {ratio(row['cpu'], bold=False)}")
     valid = valid_turns(row, document)
@@ -82,13 +100,6 @@ def judged(
     ends_of = (value if low is None else low, value if high is None else high)
     met = {end <= goal if at_most else end >= goal for end in ends_of}
     return "not told by the interval" if len(met) > 1 else "met" if met == {True} else "missed"
-
-
-def ends(row: One, document: Document) -> tuple[float, float]:
-    """Return the interval of a ratio, by a step of the grid wider where its quantity is of one."""
-    wall, step = row["wall"], grid_step(row, document)
-    low, high = wall.get("low", wall["ratio"]), wall.get("high", wall["ratio"])
-    return (low, high) if step is None else (low / (1 + step[1]), high * (1 + step[1]))
 
 
 def grid_step(row: One, document: Document) -> tuple[float, float] | None:
@@ -179,9 +190,10 @@ def notes(document: Document) -> list[str]:
         f"{'all' if len(names) == len(rows) > 1 else '; '.join(names)}: {text}"
         for text, names in said.items()
     ]
+    lines += _beside(document)
     models = document.get("models")
     if isinstance(models, dict):
-        lines += [line for name, model in models.items() for line in _traffic(name, model)]
+        lines += [line for model in models.values() for line in _traffic(model)]
     quantized = document.get("onnxruntime_quantization", {}).get("calibrated_on")
     if quantized is not None:
         lines.append(f"ONNX Runtime's INT8 was calibrated on {quantized} images")
@@ -208,6 +220,23 @@ def _said(row: One, document: Document) -> list[str]:
     return lines
 
 
+def _beside(document: Document) -> list[str]:
+    """Return how much others used beside single turns, where it was more than is allowed of all."""
+    beside = document.get("load")
+    allowed = beside.get("allowed_share") if isinstance(beside, dict) else None
+    sides = document.get("sides")
+    if allowed is None or not isinstance(sides, dict):
+        return []
+    shares = [turn.get("others_share", 0.0) for side in sides.values() for turn in side["turns"]]
+    above = [share for share in shares if share > allowed]
+    if not above:
+        return []
+    return [
+        f"{len(above)} of {len(shares)} measurements stood beside more load of others than is "
+        f"allowed of all of them, up to {max(above):.0%}: wide intervals of wall clock are of these"
+    ]
+
+
 def in_parallel(settings: Mapping[str, Any]) -> str:
     """Return in words how many images a side computes at a time: "batch 8, 2 instances"."""
     more = settings.get("more", {})
@@ -216,17 +245,25 @@ def in_parallel(settings: Mapping[str, Any]) -> str:
     return f"batch {settings.get('batch', 1)}{own}"
 
 
-def _traffic(name: str, model: Mapping[str, Any]) -> list[str]:
+_OMITTED: Final = {
+    "server": "run of the server",
+    "highest": "search for the highest rate, which takes many runs",
+}
+
+
+def _traffic(model: Mapping[str, Any]) -> list[str]:
     """Return the traffic of a model under LoadGen, and what of it was left out."""
-    lines = []
-    if "part_of_offline" in model:
+    lines: list[str] = []
+    if "part_of_offline" not in model:
+        return lines
+    what = f"{model['precision']} at {model['side']} px"
+    omitted = model.get("left_out", {})
+    if "server" not in omitted:
         lines.append(
-            f"{model['precision']} at {model['side']} px: the server is asked "
-            f"{model['rate']:.0f} queries/s, {model['part_of_offline']:g} of the lower offline "
-            f"rate of both, with a limit of {model['latency_limit_ms']:.0f} ms"
+            f"{what}: the server is asked {model['rate']:.0f} queries/s, "
+            f"{model['part_of_offline']:g} of the lower offline rate of both, with a limit of "
+            f"{model['latency_limit_ms']:.0f} ms"
         )
-        lines += [
-            f"{model['precision']} at {model['side']} px: *{what}* was left out: {why}"
-            for what, why in model.get("left_out", {}).items()
-        ]
+    for missing, why in omitted.items():
+        lines.append(f"{what}: no {_OMITTED.get(missing, missing)}: {why}")
     return lines

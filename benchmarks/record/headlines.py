@@ -57,10 +57,10 @@ def _cost(precision: str, task: str, drop: str, title: str) -> Headline:
         f"precision_cost_{task}",
         title,
         (
-            f"{_drops(precision, task, drop)}; a finding flips in up to "
+            f"{_drops(precision, task, drop)}; a finding is called otherwise in up to "
             f"{{precision_cost_{task}: rows[*precision={precision}].{share}}} % of the images at the "
-            f"operating points of FP32, {{precision_cost_{task}: rows[*precision={precision}].{own}}} % "
-            "at its own, which `optimize` chooses",
+            f"thresholds of FP32, {{precision_cost_{task}: rows[*precision={precision}].{own}}} % at those "
+            "that `optimize` chooses anew",
         ),
     )
 
@@ -87,10 +87,9 @@ _MIDDLE: Final = (
 
 _MODEL: Final = "cluster_predictions: summary[system=zenith,model=rate and cost of an update]"
 _ZENITH: Final = (
-    f"zenith, with {{{_MODEL}.free_numbers | d}} numbers fitted and {{{_MODEL}.choices | d}} choices "
-    f"made with the rows known, {{{_MODEL}.within_goal | d}} of "
-    f"{{{_MODEL}.tested | d}} "
-    f"({{{_MODEL}.linear_within_goal | d}} by adding ranks up)"
+    f"{{{_MODEL}.within_goal | d}} of {{{_MODEL}.tested | d}} on the cluster Zenith, to which "
+    f"{{{_MODEL}.free_numbers | d}} numbers were fitted and {{{_MODEL}.choices | d}} choices made with "
+    f"its times known, where adding ranks up gives {{{_MODEL}.linear_within_goal | d}}"
 )
 
 
@@ -168,7 +167,7 @@ HEADLINES: Final[Sequence[Headline]] = (
                 "int8",
                 "phantoms",
                 "drop",
-                "mean AUROC on the test split that INT8 costs, phantoms; ResNet-50, DenseNet-121, VGG-16; below 0 is a gain",
+                "mean AUROC on the test split that INT8 costs, phantoms; ResNet-50, DenseNet-121, VGG-16; above 0 is a loss",
             ),
             (
                 "int8",
@@ -275,14 +274,13 @@ HEADLINES: Final[Sequence[Headline]] = (
         "fpga_published",
         "cycle model of the card within 15 % of published figures",
         (
-            "known beforehand, of those of which nothing came in the model "
-            "{fpga_published: nothing_came.within_goal | d} of "
-            "{fpga_published: nothing_came.rows | d}, of those that had a part in it "
-            "{fpga_published: had_part.within_goal | d} of {fpga_published: had_part.rows | d}; "
-            "computed after the figure was found, by a model that was frozen before, "
-            "{fpga_predictions: within_goal | d} of {fpga_predictions: compared[*] | count | d}; "
-            "{fpga_predictions: compared[*written_down=True] | count | d} of the "
-            "{fpga_predictions: predictions[*] | count | d} that were written down could be compared",
+            "of figures known before the model was made: {fpga_published: nothing_came.within_goal | d} of "
+            "{fpga_published: nothing_came.rows | d} that had no part in it, "
+            "{fpga_published: had_part.within_goal | d} of {fpga_published: had_part.rows | d} that had; of "
+            "figures found after it was frozen: {fpga_predictions: within_goal | d} of "
+            "{fpga_predictions: compared[*] | count | d}. {fpga_predictions: predictions[*] | count | d} "
+            "predictions were written down; of {fpga_predictions: compared[*written_down=True] | count | d} "
+            "of them a published figure was found",
         ),
         Kind.MODELLED,
     ),
@@ -290,10 +288,10 @@ HEADLINES: Final[Sequence[Headline]] = (
         "cluster_predictions",
         "published training times of clusters within 10 %",
         (
-            "every system left out in turn, losses taken from another machine: "
             "{cluster_predictions: left_out_in_all.within_goal | d} of "
-            "{cluster_predictions: left_out_in_all.rows | d}; in sample " + _ZENITH,
-            "in sample " + _ZENITH,
+            "{cluster_predictions: left_out_in_all.rows | d}, each system computed with the losses of "
+            "another; " + _ZENITH,
+            _ZENITH,
         ),
         Kind.MODELLED,
     ),

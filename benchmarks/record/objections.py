@@ -29,7 +29,7 @@ class Objection:
 OBJECTIONS: Final[Sequence[Objection]] = (
     Objection(
         'INT8 "2.16" times ONNX Runtime: its activations were QInt8, which it advises against on x86; with QUInt8 "1.02 to 1.05"',
-        "Withdrawn. Peers are set as their documentation asks for on the processor at hand. What is left is not Thorax's own: bare OpenVINO has it, too. ONNX Runtime does not tell its kernels, so why it is so large on the processor with AMX is not known.",
+        "Withdrawn. Peers are set as their documentation asks for on the processor at hand. What is left is not Thorax's own: bare OpenVINO has it, too. ONNX Runtime does not tell its kernels, so why the ratio is so large on the processor with AMX is not known. Now:",
         ("{comparisons resnet50_peers int8 over onnx}",),
     ),
     Objection(

@@ -3,6 +3,7 @@
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -48,9 +49,10 @@ of [README](../README.md) and those in the text of all documents.
   of their own on some, and a ratio of one is no ratio of another.
 - **Load of others** is the share of all processors that processes outside the run used, stolen time
   included; where a file does not have it, it has the load average of the machine, its own in it.
-- **A goal** was set before the measurement, and is met where the whole interval meets it. One that
-  is missed, or that the interval does not tell, stays here. What was searched for on a grid is
-  known to a step of it, and its interval is printed a step wider.
+- **A goal** was set before the measurement, and is met where the whole interval meets it; a figure
+  without an interval, as of one run, by itself. One that is missed, or that the interval does not
+  tell, stays here. What was searched for on a grid is known to a step of it, and its interval is
+  printed a step wider.
 - **[Older rules](#measured-under-older-rules)**: figures of speed from before one harness measured
   all of them stand apart, and so does what was counted by code that the file does not name; no goal
   counts as met by them.
@@ -298,13 +300,24 @@ def _notes(claim: Claim, files: Mapping[Machine, ResultFile]) -> list[str]:
     said: dict[str, list[str]] = {}
     for made, file in files.items():
         caveats = [f"**{caveat.what}**" for caveat in caveats_of(claim, file)]
-        for line in (*caveats, *comparisons.notes(file.document)):
+        for line in (*caveats, *_made_by(file), *comparisons.notes(file.document)):
             said.setdefault(line, []).append(made.title)
     lines = [
         f"- {line}" if len(titles) == len(files) else f"- on {' and '.join(titles)}: {line}"
         for line, titles in said.items()
     ]
     return ["", *lines] if lines else []
+
+
+def _made_by(file: ResultFile) -> list[str]:
+    """Return which commits made the runs that a file is of, where it is of several."""
+    runs = file.document.get("runs")
+    commits = [run["commit"] for run in runs if "commit" in run] if isinstance(runs, list) else []
+    if {*commits} <= {file.document.get("commit")}:
+        return []
+    counts = Counter(commits)
+    made = ", ".join(f"{count} of {len(commits)} by {commit}" for commit, count in counts.items())
+    return [f"training runs were made {made}; the file was put together later"]
 
 
 def _missing(evidence: Evidence) -> str:
@@ -328,7 +341,8 @@ def _two_runs(evidence: Evidence) -> str:
         f"holds 1 and lies within a factor of {agreement.ALIKE:g}, differ where it does not "
         "hold 1, and are undecided where it is wider. A reason is given only where it follows from "
         "the instructions of both processors and their ratios differ in its direction; what was "
-        "set otherwise, as each run probed for it, stands beside it.\n",
+        "set otherwise, as each run probed for it, stands beside it. The newest run of a claim "
+        "is held against the newest of each other machine, and those not against each other.\n",
     ]
     for title, runs_of, none in (
         (
@@ -337,7 +351,7 @@ def _two_runs(evidence: Evidence) -> str:
             "No claim has two runs on one kind of machine: nothing here says how well a run "
             "repeats.\n",
         ),
-        ("On two kinds of machine", agreement.across, "None yet.\n"),
+        ("On different kinds of machine", agreement.across, "None yet.\n"),
     ):
         runs = [(claim, both) for claim in CLAIMS for both in runs_of(evidence, claim.name)]
         lines += [f"### {title}\n", _agreement(runs) if runs else none]
@@ -365,7 +379,8 @@ def _agreement(runs: Sequence[tuple[Claim, tuple[ResultFile, ResultFile]]]) -> s
             apart[f"{claim.title}: {when}"] = rows
     for title, rows in apart.items():
         lines += ["", f"**{title}**: those that do not agree\n"]
-        lines += ["| | then | now | why | set otherwise |", "|---|---|---|---|---|", *rows]
+        lines.append("| | older run | newer run | why | set otherwise |")
+        lines += ["|---|---|---|---|---|", *rows]
     return "\n".join(lines) + "\n"
 
 

@@ -318,7 +318,8 @@ def aurocs(document: Document) -> str:
     lines = ["| finding | positives | AUROC, test split [95 %] |", "|---|---|---|"]
     for name, one in document["auroc"].items():
         lines.append(f"| {name.replace('_', ' ')} | {one['positives']} | {_interval(one)} |")
-    return "\n".join([*lines, f"| mean | | {_interval(document['mean_auroc_interval'])} |"])
+    mean = document["mean_auroc_interval"]["value"]
+    return "\n".join([*lines, f"| mean | | {mean:.3f} |"])
 
 
 def large_batch(document: Document) -> str:
