@@ -2,8 +2,8 @@
 
     python -m benchmarks.quick --work FOLDER
 
-Each is compared with the newest committed result of the same claim on a processor of the same
-features, by the ratio of both and its interval: *better* or *differ* where that excludes 1, *agree*
+Each is compared with the newest committed result of the same claim on the same kind of machine,
+by the ratio of both and its interval: *better* or *differ* where that excludes 1, *agree*
 where it holds 1 and little more (`agreement.ALIKE`), and *undecided* else. Exit status 0 if all
 agree or are better, 1 if one differs or failed, 2 if some are undecided or cannot be compared:
 without such a result, or beside others' load above what is allowed.
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from benchmarks import whole_set
 from benchmarks.harness import result
+from benchmarks.harness.processors import Machine
 from benchmarks.record.agreement import verdict
 from benchmarks.record.comparisons import compared
 from benchmarks.record.evidence import is_evidence
@@ -55,8 +56,6 @@ HEADLINES: Final = (
 )
 """Claim and name of the comparison."""
 
-_FEATURES: Final = ("processors", "instructions")
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -69,13 +68,12 @@ class Row:
 
 
 def committed(claim: str, hardware: Mapping[str, Any], folder: Path) -> Path | None:
-    """Return the newest result of a claim that was measured on such a processor, None without."""
+    """Return the newest result of a claim that was measured on such a machine, None without."""
     found = []
     for path in folder.glob(f"{claim}_*.json"):
         document = _read(path)
-        alike = all(document["hardware"].get(key) == hardware[key] for key in _FEATURES)
         if (
-            alike
+            Machine.of(document["hardware"]) == Machine.of(hardware)
             and is_evidence(document)
             and document["claim"] == claim
             and "comparisons" in document
@@ -103,7 +101,7 @@ def compare(name: str, now: Mapping[str, Any] | None, before: Mapping[str, Any] 
         return Row(name, text, "", f"cannot compare: {used}")
     theirs = None if before is None else _named(before, name)
     if theirs is None:
-        return Row(name, text, "", "cannot compare: no result of such a processor")
+        return Row(name, text, "", "cannot compare: no result of such a machine")
     return Row(name, text, _text(theirs), verdict(own, theirs))
 
 
