@@ -11,6 +11,7 @@ import cv2
 
 from benchmarks.harness import load, result
 from thorax.benchmark.confidence import FEWEST_TURNS, median_of_turns
+from thorax.errors import UsageError
 from thorax.phantoms.phantom import draw
 
 GOAL = 200.0
@@ -31,12 +32,15 @@ def main() -> None:
         parser.error(f"--turns is {chosen.turns}; an interval needs {FEWEST_TURNS}")
     if chosen.size != SIZE and chosen.rehearsal is None:
         parser.error(f"the claim is of {SIZE} pixels; give --rehearsal FOLDER for {chosen.size}")
+    try:
+        draw(0, 0, side=chosen.size)
+    except UsageError as error:
+        parser.error(str(error))
     watched = load.Watch("phantom_speed", chosen.rehearsal)
     # One processor, or a library that spreads its work would draw faster than one does.
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(processors)})
     cv2.setNumThreads(1)
-    draw(0, 0, side=chosen.size)
     wall, cpu = [], []
     for turn in range(chosen.turns):
         begin, cpu_begin = time.perf_counter(), time.process_time()

@@ -20,9 +20,9 @@ from typing import Any, Final
 from benchmarks import whole_set
 from benchmarks.harness import result
 from benchmarks.harness.processors import Machine
+from benchmarks.record.admission import why_not
 from benchmarks.record.agreement import verdict
 from benchmarks.record.comparisons import compared
-from benchmarks.record.evidence import is_evidence
 from thorax.benchmark.confidence import FEWEST_TURNS
 
 _SIDES: Final = (
@@ -74,7 +74,7 @@ def committed(claim: str, hardware: Mapping[str, Any], folder: Path) -> Path | N
         document = _read(path)
         if (
             Machine.of(document["hardware"]) == Machine.of(hardware)
-            and is_evidence(document)
+            and why_not(document) is None
             and document["claim"] == claim
             and "comparisons" in document
         ):

@@ -28,7 +28,7 @@ sys.path.insert(0, str(DOCS.parent))
 
 from benchmarks.record import documents  # noqa: E402
 from benchmarks.record.bindings import Register  # noqa: E402
-from benchmarks.record.evidence import Evidence  # noqa: E402
+from benchmarks.record.evidence import Evidence, EvidenceError  # noqa: E402
 
 SOURCE = Path(thorax.__file__).parent
 KINDS = {kind.__name__: kind for kind in errors.ThoraxError.__subclasses__()}
@@ -216,7 +216,13 @@ PAGES = {"cli.md": cli, "results.md": results_page, "errors.md": errors_page}
 
 def main() -> int:
     """Write everything unless only asked to check, say what differs; return the exit status."""
-    evidence = Evidence()
+    try:
+        evidence = Evidence()
+    except EvidenceError as error:
+        print(f"benchmarks/results: {error}; mend or remove it")  # noqa: T201
+        return 1
+    for name, why in evidence.passed_over.items():
+        print(f"benchmarks/results: {name} is passed over: {why}")  # noqa: T201
     register = Register.read(evidence=evidence)
     pages = {f"docs/{name}": page() for name, page in PAGES.items()}
     if "--check" not in sys.argv[1:]:

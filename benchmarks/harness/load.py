@@ -122,7 +122,7 @@ def require(claim: str, share: float, when: str, allowed: float = ALLOWED) -> No
     Raises:
         SystemExit: they used more.
     """
-    if share > allowed:
+    if not share <= allowed:
         raise SystemExit(
             f"{claim}: others used {share:.0%} of the processors {when} and {allowed:.0%} is "
             "allowed; end what runs besides, or --rehearsal FOLDER for a result that is not for "

@@ -154,6 +154,8 @@ def parse_args(parser: argparse.ArgumentParser) -> argparse.Namespace:
     chosen = parser.parse_args()
     if chosen.rehearsal is None:
         require_committed()
+    elif chosen.rehearsal.resolve() == RESULTS.resolve():
+        parser.error("--rehearsal is the folder of the record; name another")
     make_folder(parser, getattr(chosen, "work", None))
     make_folder(parser, chosen.rehearsal)
     return chosen

@@ -9,6 +9,7 @@ a physical bound that nothing explains.
 """
 
 import argparse
+import math
 import os
 import random
 import statistics
@@ -163,13 +164,27 @@ class Options:
 def add_options(parser: argparse.ArgumentParser, *, turns: int, seconds: float) -> None:
     """Add what every comparison takes, with these defaults."""
     parser.add_argument("--turns", type=int, default=turns, help="of every side")
-    parser.add_argument("--seconds", type=float, default=seconds, help="of each measurement")
+    parser.add_argument("--seconds", type=_positive, default=seconds, help="of each measurement")
     parser.add_argument(
         "--seed", type=int, help="of the order within the turns; default: drawn, and in the file"
     )
     parser.add_argument(
-        "--others", type=float, default=load.ALLOWED, help="share of the processors others may use"
+        "--others", type=_share, default=load.ALLOWED, help="share of the processors others may use"
     )
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0.0 <= number <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is no share from 0 to 1")
+    return number
 
 
 def read_options(chosen: argparse.Namespace) -> Options:

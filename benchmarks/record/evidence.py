@@ -22,16 +22,16 @@ What is no evidence is passed over: rehearsals, and files of code that was not c
 import json
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from benchmarks.harness import load
 from benchmarks.harness.processors import Machine, Processors
 from benchmarks.harness.result import RESULTS
+from benchmarks.record.admission import why_damaged, why_not
 from benchmarks.record.seeds import with_seeds
 
 _STEP: Final = re.compile(r'"([^"]*)"|([^.\["]+)|\[([^\]]*)\]')
@@ -93,42 +93,47 @@ class ResultFile:
         return self.date, self.time, self.processors, self.path.name
 
 
-def is_evidence(document: Mapping[str, Any]) -> bool:
-    """Return whether a file of results counts: no rehearsal, of committed code, on a quiet machine.
-
-    Files that are older than these rules name no commit and count; those that compare two commits
-    name both, and those of many runs that of each.
-    """
-    beside = document.get("load")
-    allowed = beside.get("allowed_share") if isinstance(beside, Mapping) else None
-    if document.get("for_record") is False or (allowed or 0.0) > load.ALLOWED:
-        return False
-    runs = document.get("runs")
-    of_runs = [run.get("commit") for run in runs or () if isinstance(run, Mapping)]
-    commits = [document.get("commit"), *(document.get("commits") or {}).values(), *of_runs]
-    return not any(str(commit).endswith("-dirty") for commit in commits)
-
-
 class Evidence:
     """The newest result files of a folder, by claim and machine.
 
     Args:
         folder: of the files.
         files: those that are looked at; None for all of the folder that are evidence.
+
+    Attributes:
+        passed_over: files of the folder that are none, with the reason.
     """
 
     def __init__(
         self, folder: Path = RESULTS, *, files: Iterable[ResultFile] | None = None
     ) -> None:
+        self.passed_over: dict[str, str] = {}
         if files is None:
-            every = map(ResultFile.at, sorted(folder.glob("*.json")))
-            files = (file for file in every if is_evidence(file.document))
+            files = list(self._counted(folder))
         self._runs: dict[str, list[ResultFile]] = {}
         for file in files:
             self._runs.setdefault(file.claim, []).append(file)
         self._files = {
             claim: {file.made_on: file for file in self.runs(claim)} for claim in self._runs
         }
+
+    def _counted(self, folder: Path) -> Iterator[ResultFile]:
+        """Yield the files that are evidence; of the others it is kept why they are not.
+
+        Raises:
+            EvidenceError: a file is damaged.
+        """
+        for path in sorted(folder.glob("*.json")):
+            try:
+                document = json.loads(path.read_text("utf-8"))
+            except ValueError as error:
+                raise EvidenceError(f"{path.name} is damaged: {error}") from error
+            if (damage := why_damaged(path.stem, document)) is not None:
+                raise EvidenceError(f"{path.name} is damaged: {damage}")
+            if (why := why_not(document)) is None:
+                yield ResultFile.at(path)
+            else:
+                self.passed_over[path.name] = why
 
     def of(self, machine: Machine) -> "Evidence":
         """Return the evidence of one machine alone."""

@@ -37,6 +37,7 @@ def drawings(work: Path) -> Path:
         side = demonstration.SIDE
         thorax("phantom", images, "--count", demonstration.COUNT, "--size", side)
         thorax("data", "import", "phantom", images, "--size", side, "--out", store)
+    _require(open_store(store), demonstration.SIDE, demonstration.COUNT)
     return store
 
 
@@ -51,8 +52,17 @@ def phantoms(work: Path, side: int) -> Store:
         rows = folder.rows(drawn, labels=table)
         write(rows, out, InputSpec(side), NIH14, source="phantom")
     store = open_store(out)
+    _require(store, side, sum(DRAWN.values()))
     _refuse_shared_patients(store)
     return store
+
+
+def _require(store: Store, side: int, images: int) -> None:
+    """Refuse a store of a work folder that holds something else than was asked for."""
+    if (store.images.shape[1], len(store)) != (side, images) or store.source != "phantom":
+        raise SystemExit(
+            f"{store.path} does not hold {images} phantoms of {side} pixels; use a new --work"
+        )
 
 
 def kermany(work: Path, data: Path | None, side: int) -> Store:

@@ -77,7 +77,7 @@ def test_what_is_computed_alone_tells_no_machine_and_is_newer_than_files_of_its_
     assert not {"hardware", "load_average"} & set(document)
     assert document["commit"]
     of_old = tmp_path / f"claim_model_{document['date']}.json"
-    of_old.write_text(json.dumps({"run": 0}), "utf-8")
+    of_old.write_text(json.dumps({"claim": "claim", "run": 0}), "utf-8")
     # As it is where the code is committed, whatever the tree of this test is like.
     document |= {"for_record": True, "commit": "a"}
     path.write_text(json.dumps(document), "utf-8")
@@ -85,7 +85,7 @@ def test_what_is_computed_alone_tells_no_machine_and_is_newer_than_files_of_its_
 
 
 def test_of_one_day_the_latest_counts(tmp_path: Path) -> None:
-    document = {"hardware": {"instructions": ["avx2"]}}
+    document = {"claim": "claim", "hardware": {"instructions": ["avx2"]}}
     for moment in ("2026-12-01T0611", "2026-12-01", "2026-12-01T061130", "2026-12-01T0610"):
         path = tmp_path / f"claim_a-cpu_{moment}.json"
         path.write_text(json.dumps(document | {"at": moment}), "utf-8")

@@ -66,6 +66,7 @@ def row(low: float, high: float, quantity: str = "images/s") -> dict[str, Any]:
 def document(made: dict[str, Any], *, others: float = 0.0, date: str = "2026-12-01") -> Any:  # noqa: ANN401
     return {
         "claim": "claim",
+        "commit": "abcdef0",
         "date": date,
         "hardware": HARDWARE,
         "load": {"others_share": others, "allowed_share": 0.1},

@@ -27,7 +27,6 @@ from benchmarks.harness.side_by_side import (
     less_is_better,
     read_options,
 )
-from benchmarks.record.evidence import is_evidence
 
 from thorax.benchmark.confidence import median_of_turns
 
@@ -236,9 +235,6 @@ def test_more_load_of_others_is_for_rehearsals_alone(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"--others is 0\.3; for the record 0\.1 is allowed"):
         read_options(Namespace(rehearsal=None, **told))
     assert read_options(Namespace(rehearsal=tmp_path, **told)).others == 0.3
-    assert not is_evidence({"load": {"others_share": 0.2, "allowed_share": 0.3}})
-    assert is_evidence({"load": {"others_share": 0.02, "allowed_share": 0.1}})
-    assert not is_evidence({"commit": "abc", "runs": [{"commit": "abc"}, {"commit": "abc-dirty"}]})
 
 
 def test_load_beside_one_side_alone_is_refused(
