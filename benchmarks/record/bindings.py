@@ -58,7 +58,7 @@ _RATIOS_AND_TIMES: Final = (
 )
 _UNITS: Final = (
     rf"{_RATIOS_AND_TIMES}"
-    r"|[kKMGT]i?B\b|Gb\b|Gbit\b|B\b|k?Wh?\b|[Ww]atts?\b|J\b|pJ\b|joules\b"
+    r"|[kKMGT]i?B\b|Gb\b|Gbit\b|B\b|[km]?Wh?\b|[Ww]atts?\b|J\b|pJ\b|joules\b"
     r"|(?:[Kk]ilo|[Mm]ega|[Gg]iga|[Tt]era)(?:bytes?|bits?|watts?|hertz)\b"
     r"|[kMGTP]?(?:FLOP|OP)[Ss]?\b"
     r"|[kMG]?Hz\b|dB\b|points?\b|images?\b|files?\b|drawings\b|radiographs\b|patients\b|updates\b"
@@ -96,13 +96,13 @@ _WITH_UNIT: Final = re.compile(rf"(?<![\w.]){_NUMBER} ?(?:{_UNITS})")
 _BLOCKS: Final = re.compile(_BLOCK, re.MULTILINE | re.DOTALL)
 _GAP: Final = r"(?:[ -]?|\n *)"
 _FIGURE: Final = re.compile(
-    rf"(?<![\w.^/])(?<![A-Za-z]-)(?P<number>(?>{_NUMBER}))"
+    rf"(?<![\w.^/])(?<![A-Za-z]-)(?!(?:19|20)\d0s\b)(?P<number>(?>{_NUMBER}))"
     rf"(?:(?P<after>{_GAP}(?:{_UNITS}))|(?![\w^]|-[A-Za-z]))"
 )
 _SMALL: Final = r"(?:two|three|four|five|six|seven|eight|nine|ten)"
 _RATIO: Final = (
     r"(?:twice|thrice|half|double|triple|(?<![\d-] )(?<!\d)[a-z]+\s+times(?!\s+each\b)"
-    rf"|(?:a|one|{_SMALL})\s+(?:third|half|quarter|fifth|tenth|hundredth|thousandth)s?)"
+    rf"|\d/\d{{1,3}}|(?:a|one|{_SMALL})[\s-]+(?:third|half|quarter|fifth|tenth|hundredth|thousandth)s?)"
 )
 _MORE: Final = (
     r"(?:more|less|fewer|faster|slower|larger|smaller|longer|shorter|better|worse|higher|lower"
@@ -129,9 +129,10 @@ _IN_WORDS: Final = re.compile(
     rf"|{_RATIO}\s+{_MORE}\b"
     rf"|{_RATIO}\s+(?:of\s+)?(?:(?:the|its|their|that|an?)\s+)?(?:(?!is\b|are\b|was\b)[\w'-]+\s+){{0,2}}?"
     rf"{_QUANTITY}\b"
-    rf"|(?:halv|doubl|tripl)(?:es|ed|ing)\s+(?:the|its|their)\s+(?:\w+\s+)?{_QUANTITY}\b"
+    rf"|(?:halv|doubl|tripl)(?:es|ed|ing)\s+(?:(?:the|its|their)\s+)?(?:\w+\s+)?{_QUANTITY}\b"
     rf"|{_QUANTITY}\s+(?:(?:has|have|is|are|was|were|be|been)\s+){{0,2}}"
     r"(?:doubl|halv|tripl|quadrupl)(?:es?|ed)\b"
+    rf"|(?:factors?|speed-?ups?)\s+of\s+{_COUNT}\b"
     rf"|by\s+(?:(?:an?|one|{_SMALL})\s+)?{_PART}s?\b"
     r"|\d*[½⅓⅔¼¾⅕⅖⅗⅘⅙⅛⅜⅝⅞⅒]"
     rf"|{_COUNT}\s+(?:percent\b|per\s+cent\b|%)"
