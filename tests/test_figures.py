@@ -100,11 +100,107 @@ def test_figures_are_found_where_people_state_them() -> None:
     ]  # fmt: skip
     assert found("| a | 0.61 [0.57, 0.63] | 12 | two words |") == ["0.61", "0.57", "0.63", "12"]
     assert (
-        found("`0.5` [1706.02677](https://arxiv.org/abs/1706.02677) ResNet-50 at 224 x 224") == []
+        found("`a=0.5` [1706.02677](https://arxiv.org/abs/1706.02677) ResNet-50 at 224 x 224") == []
     )
     assert found("<!-- made -->\n\n| 0.5 |\n\n<!-- end of made -->\n") == []
     assert found("```\n0.5\n```\n\n    0.25 s\n\nOpenVINO 2026.4, Python 3.11, version 1.2.3") == []
     assert [figure.line for figure in figures("none\n\nhalf: 0.5\n")] == [3]
+
+
+@pytest.mark.parametrize(
+    ("text", "figure"),
+    [
+        ("It is 3.1x faster", "3.1x"),
+        ("It takes 12ms", "12ms"),
+        ("It takes 500ms", "500ms"),
+        ("It takes 3GB", "3GB"),
+        ("It reads 100MB/s", "100MB/s"),
+        ("It does 2.5x", "2.5x"),
+        ("It takes 12\nms", "12 ms"),
+        ("It is **40** % faster", "40 %"),
+        ("It is **9.9**x", "9.9x"),
+        ("It is _40_ %", "40 %"),
+        ("It is 40&nbsp;% faster", "40 %"),
+        ("It is 40\u00a0% faster", "40 %"),
+        ("| speed | about 7 |", "7"),
+        ("| speed | ~7 |", "7"),
+        ("| speed |**7**|", "7"),
+        ("| AUROC | `0.91` |", "0.91"),
+        ("AUROC is `0.91` in all", "0.91"),
+        ("It is `40` % faster", "40 %"),
+        ("AUROC .91", ".91"),
+        ("<td>7</td>", "7"),
+        ("<td align='right'>about 7</td>", "7"),
+        ("It takes 65 Watts", "65 Watts"),
+        ("It takes 12 milliseconds", "12 milliseconds"),
+        ("It takes 12 sec", "12 sec"),
+        ("It takes 3 gigabytes", "3 gigabytes"),
+        ("It does 12 fps", "12 fps"),
+        ("It does 98 frames/s", "98 frames/s"),
+        ("It does 98 samples/s", "98 samples/s"),
+        ("It does 98 GFLOPS", "98 GFLOPS"),
+        ("It is quicker by a factor of 3", "3"),
+        ("It has a speedup of 7", "7"),
+        ("It is \u00d77 faster", "7"),
+        ("It is x7 faster", "7"),
+        ("It takes \u00bd the time", "\u00bd"),
+        ("Its throughput doubles", "throughput doubles"),
+        ("Its memory is halved", "memory is halved"),
+        ("It cuts the time by half", "by half"),
+        ("It saves forty percent", "forty percent"),
+        ("It is quicker by a factor of two", "factor of two"),
+        ("It takes 1/2 the time", "1/2 the time"),
+        ("It takes one-third less", "one-third less"),
+        ("It has doubled throughput", "doubled throughput"),
+        ("It draws 300 mW", "300 mW"),
+        ("It finds 9 in 10", "9"),
+        ("It finds nine of ten", "nine of ten"),
+        ("It finds one in ten", "one in ten"),
+        ("It is twentyfold", "twentyfold"),
+    ],
+)
+def test_a_figure_is_found_whatever_its_unit_markup_and_words(text: str, figure: str) -> None:
+    found = figures(f"{text}\n")
+    assert [match.text for match in found] == [figure]
+    number = re.split(r"[ %xmGM]", figure)[0]
+    assert text[found[0].begin : found[0].end] in (number, figure)
+
+
+def test_what_resembles_a_figure_is_none() -> None:
+    assert figures("One of two ways, 3*4 and 2 ** 64, 8x48 cells, `7`, `a7.5`, in 3 of them.") == []
+    assert (
+        figures("Of the 1990s, the eigenvalue times each learning rate, x7 in all, 3 in 2018.")
+        == []
+    )
+
+
+def test_a_paragraph_of_a_list_item_is_prose_and_its_code_is_none() -> None:
+    def found(text: str) -> list[str]:
+        return [figure.text for figure in figures(text)]
+
+    assert found("- item\n\n    It runs 412 images/s, 3 times as fast.") == [
+        "412 images/s",
+        "3 times",
+    ]
+    assert found("1. item\n   - inner\n\n     In 3 s.\n\n   In 4 s.\n") == ["3 s", "4 s"]
+    assert found("- item\n\n      0.5 s\n\nnone\n\n    0.7 s\n\n    0.8 s\nIn 2 s.") == ["2 s"]
+
+
+def test_help_texts_state_no_ratio_or_time_that_nothing_binds(
+    evidence: Evidence, register: Register
+) -> None:
+    pages = bindings.written_of_the_program()
+    assert {page.name for page in pages} == {"docs/cli.md", "docs/errors.md", "docs/results.md"}
+    for document in pages:
+        assert register.complaints(document.name, document.text) == []
+    help_text = "| `--fast` | 7.5 times as fast, 412 images/s, 40 % faster, of 95 % above 0.3 | 8 |"
+    lines = Register({}, evidence).complaints("docs/cli.md", help_text)
+    assert [line.split("'")[1] for line in lines] == ["7.5 times", "412 images/s", "40 %"]
+
+
+def test_contributing_is_read_like_the_other_documents() -> None:
+    names = [document.name for document in bindings.documents()]
+    assert names[:3] == ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 
 
 def test_a_claim_is_a_figure_however_it_is_written() -> None:

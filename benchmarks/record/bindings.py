@@ -16,9 +16,10 @@ The register has a table for each document, and in it lists by kind:
     specification, example, goal, assumed      the words alone
 
 Words stand in one place, whatever the line ends between them, and bind the figures in them; words
-with `{}` bind those alone. What is in code without a unit, in links, in comments and between
-`<!-- name -->` and `<!-- end of name -->`, which docs/generate.py writes, states no figure here.
-What states one, decision 14 lists.
+with `{}` bind those alone. What is in links, in comments, in code (but for what has a unit, and a
+decimal number alone) and between `<!-- name -->` and `<!-- end of name -->`, which docs/generate.py
+writes, states no figure here. What states one, decision 14 lists. Of the pages that it writes from
+help texts, docstrings and messages, ratios, rates and times are bound.
 """
 
 import ast
@@ -48,12 +49,18 @@ COMPUTED: Final = frozenset({"result", "setting", "derived"})
 UNBOUND: Final = (EvidenceError, ValueError, AttributeError, ModuleNotFoundError)
 """What is raised of a source that is not there, or says nothing."""
 
-_NUMBER: Final = r"[-+−±]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?"
-_UNITS: Final = (
+_NUMBER: Final = r"[-+−±]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?"
+_RATIOS_AND_TIMES: Final = (
     r"%|x\b(?! ?\d)|×(?! ?\d)|times\b|fold\b|percent\b|per cent\b"
-    r"|(?:images|products|queries|words|patients)/s(?:/M?Hz|/W)?|images (?:a|per) second\b"
-    r"|s\b|ms\b|us\b|µs\b|ns\b|min\b|seconds?\b|minutes?\b|hours?\b|h\b|days?\b"
-    r"|[kKMGT]i?B\b(?:/s)?|Gb/s|Gbit/s|B\b|k?Wh?\b|watts\b|J\b|pJ\b|joules\b"
+    r"|[A-Za-z]+/s\b(?:/M?Hz|/W)?|(?:images|frames|samples) (?:a|per) second\b|fps\b|FPS\b"
+    r"|s\b|ms\b|us\b|µs\b|ns\b|min\b|secs?\b|(?:milli|micro|nano)?seconds?\b|minutes?\b"
+    r"|hours?\b|h\b|days?\b"
+)
+_UNITS: Final = (
+    rf"{_RATIOS_AND_TIMES}"
+    r"|[kKMGT]i?B\b|Gb\b|Gbit\b|B\b|[km]?Wh?\b|[Ww]atts?\b|J\b|pJ\b|joules\b"
+    r"|(?:[Kk]ilo|[Mm]ega|[Gg]iga|[Tt]era)(?:bytes?|bits?|watts?|hertz)\b"
+    r"|[kMGTP]?(?:FLOP|OP)[Ss]?\b"
     r"|[kMG]?Hz\b|dB\b|points?\b|images?\b|files?\b|drawings\b|radiographs\b|patients\b|updates\b"
     r"|thousand\b|million\b|billion\b|cycles\b|MW\b|values\b|trials\b|turns\b|DSP\b|cores?\b"
 )
@@ -64,11 +71,13 @@ _NAMES: Final = (
 )
 _BLOCK: Final = r"^<!-- (?P<block>[\w ]+) -->$.*?^<!-- end of (?P=block) -->$"
 """What docs/generate.py writes."""
+_WRITTEN_OR_FENCED: Final = re.compile(
+    rf"{_BLOCK}|<!--.*?-->|^```.*?^```$", re.MULTILINE | re.DOTALL
+)
+_ITEM: Final = re.compile(r" *(?:[-*+]|\d+[.)]) +")
+"""What a list item begins with."""
 _MASKED: Final = re.compile(
-    rf"{_BLOCK}|<!--.*?-->"
-    r"|^```.*?^```$"
-    r"|(?<=\n\n) {4,}\S[^\n]*(?:\n(?: {4}[^\n]*)?)*"  # indented code
-    r"|`(?P<code>[^`\n]+(?:\n[^`\n]+)?)`"
+    r"`(?P<code>[^`\n]+(?:\n[^`\n]+)?)`"
     r"|(?<=\])\([^)\s]*\)"  # where a link leads
     r"|https?://\S+"
     r"|\b\d{4}\.\d{5}\b"  # a paper at arXiv
@@ -77,32 +86,58 @@ _MASKED: Final = re.compile(
     rf"|\b(?:{_NAMES})[ -]v?\d++(?:\.\d++)*+(?![ -]?(?:{_UNITS}))",
     re.MULTILINE | re.DOTALL,
 )
+_MARKUP: Final = re.compile(
+    r"(?P<space>&nbsp;|&#160;|&thinsp;|[\u00a0\u2009\u202f])"
+    r"|(?<=\S)\*{1,3}+(?!\d)|(?<!\d)\*{1,3}+(?=\S)|(?<!\w)_(?=\w)|(?<=\w)_(?!\w)|`"
+    r"|</?(?:b|i|em|strong|span|code|u|mark)(?: [^>]*)?>"
+)
+"""What people do not see as it stands: blanks that break no line, signs of emphasis and of code."""
 _WITH_UNIT: Final = re.compile(rf"(?<![\w.]){_NUMBER} ?(?:{_UNITS})")
 _BLOCKS: Final = re.compile(_BLOCK, re.MULTILINE | re.DOTALL)
+_GAP: Final = r"(?:[ -]?|\n *)"
 _FIGURE: Final = re.compile(
-    rf"(?<![\w.^/])(?<![A-Za-z]-)(?P<number>{_NUMBER})(?![\w^]|-(?!fold|times)[A-Za-z])"
-    rf"(?P<after>[ -]?(?:{_UNITS}))?"
+    rf"(?<![\w.^/])(?<![A-Za-z]-)(?!(?:19|20)\d0s\b)(?P<number>(?>{_NUMBER}))"
+    rf"(?:(?P<after>{_GAP}(?:{_UNITS}))|(?![\w^]|-[A-Za-z]))"
 )
 _SMALL: Final = r"(?:two|three|four|five|six|seven|eight|nine|ten)"
 _RATIO: Final = (
-    r"(?:twice|thrice|half|double|triple|(?<![\d-] )(?<!\d)[a-z]+\s+times"
-    rf"|(?:a|one|{_SMALL})\s+(?:third|half|quarter|fifth|tenth|hundredth|thousandth)s?)"
+    r"(?:twice|thrice|half|double|triple|(?<![\d-] )(?<!\d)[a-z]+\s+times(?!\s+each\b)"
+    rf"|\d/\d{{1,3}}|(?:a|one|{_SMALL})[\s-]+(?:third|half|quarter|fifth|tenth|hundredth|thousandth)s?)"
 )
 _MORE: Final = (
     r"(?:more|less|fewer|faster|slower|larger|smaller|longer|shorter|better|worse|higher|lower"
     r"|cheaper|quicker)"
 )
+_AFTER: Final = re.compile(rf"{_GAP}(?:{_UNITS})")
+_STRICT: Final = re.compile(
+    rf"{_GAP}(?!%|per)(?:{_RATIOS_AND_TIMES})"
+    rf"|{_GAP}(?:%|per ?cent) {_MORE}\b"
+)
+"""A unit of a ratio, rate or time; a share only where it compares."""
 _QUANTITY: Final = (
     r"(?:times?|speeds?|rates?|sizes?|memory|storage|bytes|bandwidth|throughput|latency|energy"
     r"|power|watts|costs?|errors?|loss|losses|arithmetic|work|accuracy|AUROC|images/s(?:/W)?)"
+)
+_PART: Final = r"(?:half|third|quarter|fifth|tenth|hundredth|thousandth)"
+_TENS: Final = r"(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
+_COUNT: Final = (
+    rf"(?:{_TENS}(?:-(?:one|two|three|four|five|six|seven|eight|nine))?|one|{_SMALL}|eleven|twelve"
+    r"|(?:thir|four|fif|six|seven|eigh|nine)teen|hundred)"
 )
 _IN_WORDS: Final = re.compile(
     rf"\b(?:{_RATIO}\s+as\s+\w+"
     rf"|{_RATIO}\s+{_MORE}\b"
     rf"|{_RATIO}\s+(?:of\s+)?(?:(?:the|its|their|that|an?)\s+)?(?:(?!is\b|are\b|was\b)[\w'-]+\s+){{0,2}}?"
     rf"{_QUANTITY}\b"
-    rf"|(?:halv|doubl|tripl)(?:es|ed|ing)\s+(?:the|its|their)\s+(?:\w+\s+)?{_QUANTITY}\b"
-    rf"|(?:{_SMALL}|hundred|thousand|many|several)-?fold\b|orders?\s+of\s+magnitude\b)",
+    rf"|(?:halv|doubl|tripl)(?:es|ed|ing)\s+(?:(?:the|its|their)\s+)?(?:\w+\s+)?{_QUANTITY}\b"
+    rf"|{_QUANTITY}\s+(?:(?:has|have|is|are|was|were|be|been)\s+){{0,2}}"
+    r"(?:doubl|halv|tripl|quadrupl)(?:es?|ed)\b"
+    rf"|(?:factors?|speed-?ups?)\s+of\s+{_COUNT}\b"
+    rf"|by\s+(?:(?:an?|one|{_SMALL})\s+)?{_PART}s?\b"
+    r"|\d*[½⅓⅔¼¾⅕⅖⅗⅘⅙⅛⅜⅝⅞⅒]"
+    rf"|{_COUNT}\s+(?:percent\b|per\s+cent\b|%)"
+    rf"|(?:{_SMALL}\s+of|(?:one|{_SMALL})\s+(?:in|out\s+of))\s+{_SMALL}\b"
+    rf"|(?:{_COUNT}|thousand|many|several)-?fold\b|orders?\s+of\s+magnitude\b)",
     re.IGNORECASE,
 )
 _BARE: Final = re.compile(
@@ -110,9 +145,17 @@ _BARE: Final = re.compile(
     r"(?<!\bat )(?<!\bof )(?<!\bby )(?<!\bup to )(?<!\bbelow )(?<!\bstatus )(?<!\bseed )"
     r"(?<!\bbatch )(?<![x×/] )(?P<number>(?!(?:19|20)\d\d\b)[1-9]\d{2,4})(?![\w^/-]|[.,]\d| [x×])"
 )
-_COUNTED: Final = re.compile(r" of (?:the |these |its |their |all )?\d")
+_OF_RATIO: Final = re.compile(
+    rf"\b(?:factors?|speed-?ups?)\s+of\s+(?:(?:about|some|nearly|almost)\s+|~)?(?P<of>{_NUMBER})"
+    rf"|(?:(?<!\w)x|×)(?P<x>{_NUMBER})(?= {_MORE}\b)"
+    rf"|(?<![\w.^/-])(?P<share>\d+)(?= (?:in|out of) (?!(?:19|20)\d\d\b)\d+\b)"
+)
+"""Numbers that words around them make ratios: `a factor of 3`, `9 in 10`."""
+_COUNTED: Final = re.compile(r"\s+of (?:the |these |its |their |all )?\d")
 _YEAR: Final = re.compile(r"^\s*(?:19|20)\d\d\s*$")
-_CELL: Final = re.compile(r"^[*\s]*[-+−±]?\d")
+_ABOUT: Final = r"(?:(?:about|around|nearly|almost|roughly|some|up to|over|under)\s+|[~≈<>≤≥]\s*)"
+_CELL: Final = re.compile(rf"^\s*{_ABOUT}?[-+−±]?\.?\d")
+_HTML_CELL: Final = re.compile(rf"<td[^>]*>\s*{_ABOUT}?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,36 +168,87 @@ class Figure:
     text: str
 
 
-def figures(text: str) -> list[Figure]:
+def figures(text: str, strict: bool = False) -> list[Figure]:
     """Return the numbers and words of ratios that state a figure, in order.
 
     A figure has a decimal point, an exponent or thousands, a unit or a counted thing behind it, is
     a part of a number (`7 of 19`), or begins the cell of a table. So has an integer of three digits
     or more that is no year, size, name or place on an axis (`at 512`), and a ratio in words.
+
+    Args:
+        text: a document.
+        strict: ratios, rates and times alone; a share only if it compares (`40 % faster`).
     """
-    masked = _MASKED.sub(_masked, text)
-    spans = {match.span() for match in _IN_WORDS.finditer(masked)}
-    numbers = {match.start(): match.end("number") for match in _BARE.finditer(masked)}
-    for match in _FIGURE.finditer(masked):
+    seen, places = _as_seen(_without_code(text))
+    spans = {match.span() for match in _IN_WORDS.finditer(seen)}
+    numbers = {match.start(match.lastgroup or 0): match.end() for match in _OF_RATIO.finditer(seen)}
+    if not strict:
+        numbers |= {match.start(): match.end("number") for match in _BARE.finditer(seen)}
+    for match in _FIGURE.finditer(seen):
         number = match["number"]
         end = match.start() + len(number)
-        if (
-            any(sign in number for sign in ".,e")
-            or match["after"]
-            or _COUNTED.match(masked, end)
-            or _begins_cell(masked, match.start())
-        ):
+        if strict:
+            states = bool(_STRICT.match(seen, end))
+        else:
+            states = bool(
+                any(sign in number for sign in ".,e")
+                or match["after"]
+                or _COUNTED.match(seen, end)
+                or _begins_cell(seen, match.start())
+            )
+        if states:
             numbers[match.start()] = end
     spans |= set(numbers.items())
     return [
-        Figure(begin, end, text.count("\n", 0, begin) + 1, _shown(masked, begin, end))
+        Figure(
+            places[begin],
+            places[end - 1] + 1,
+            text.count("\n", 0, places[begin]) + 1,
+            _shown(seen, begin, end),
+        )
         for begin, end in sorted(spans)
     ]
 
 
+def _without_code(text: str) -> str:
+    """Return a document with blanks for what states no figure; every other sign keeps its place."""
+    text = _WRITTEN_OR_FENCED.sub(_blank, text)
+    lines, offsets, may_begin, within = [], [0], True, False
+    for line in text.split("\n"):
+        indent = len(line) - len(line.lstrip(" "))
+        item = _ITEM.match(line)
+        if line.strip():
+            if may_begin or item:
+                while indent < offsets[-1]:
+                    offsets.pop()
+            within = (may_begin or within) and indent >= offsets[-1] + 4
+            if item and not within:
+                offsets.append(item.end())
+            may_begin = False
+        else:
+            may_begin = True
+        lines.append(" " * len(line) if within else line)
+    return _MASKED.sub(_masked, "\n".join(lines))
+
+
+def _as_seen(text: str) -> tuple[str, list[int]]:
+    """Return a document as people see it, and the place of each of its signs in the document."""
+    parts: list[str] = []
+    places: list[int] = []
+    last = 0
+    for match in _MARKUP.finditer(text):
+        parts += [text[last : match.start()], " " if match["space"] else ""]
+        places += range(last, match.start())
+        places += [match.start()] if match["space"] else []
+        last = match.end()
+    return "".join((*parts, text[last:])), [*places, *range(last, len(text))]
+
+
 def _masked(match: re.Match[str]) -> str:
     code = match["code"]
-    return match[0] if code and _WITH_UNIT.search(code) else _blank(match)
+    number = code and re.fullmatch(_NUMBER, code)
+    states = number and ("." in code or _AFTER.match(match.string, match.end()))
+    return match[0] if states or (code and _WITH_UNIT.search(code)) else _blank(match)
 
 
 def _blank(match: re.Match[str]) -> str:
@@ -169,10 +263,12 @@ def _shown(text: str, begin: int, end: int) -> str:
 
 def _begins_cell(text: str, at: int) -> bool:
     begin = text.rfind("\n", 0, at) + 1
+    if _HTML_CELL.search(text, begin, at):
+        return True
     if not text.startswith("|", begin):
         return False
     cell = text[text.rfind("|", begin, at) + 1 : text.find("\n", at)].partition("|")[0]
-    words = re.search(r"[A-Za-z]{4}", cell)
+    words = re.search(r"[A-Za-z]{4}", re.sub(rf"^\s*{_ABOUT}", "", cell))
     return bool(_CELL.match(cell)) and not words and not _YEAR.match(cell)
 
 
@@ -297,7 +393,7 @@ class Register:
                     )
                     if said != value
                 ]
-        for figure in figures(text):
+        for figure in figures(text, strict=document in GENERATED_PAGES):
             if not any(begin <= figure.begin and figure.end <= end for begin, end in bound):
                 lines.append(
                     f"{document}:{figure.line}: {figure.text!r} is bound to nothing: bind it to a "
@@ -452,7 +548,13 @@ class Document:
 
 
 def documents() -> list[Document]:
-    """Return every page that people write: README, CHANGELOG and docs."""
-    pages = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+    """Return every page that people write: README, CHANGELOG, CONTRIBUTING and docs."""
+    pages = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+    pages += sorted((ROOT / "docs").rglob("*.md"))
     names = (page.relative_to(ROOT).as_posix() for page in pages)
     return [Document(name) for name in names if name not in GENERATED_PAGES]
+
+
+def written_of_the_program() -> list[Document]:
+    """Return the pages that docs/generate.py writes from help texts, docstrings and messages."""
+    return [Document(name) for name in sorted(GENERATED_PAGES - {"docs/benchmarks.md"})]
