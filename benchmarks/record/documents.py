@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from benchmarks.record import page, readme, tables
-from benchmarks.record.bindings import ROOT, Register, documents
+from benchmarks.record.bindings import ROOT, Register, documents, written_of_the_program
 from benchmarks.record.catalogue import Kind
 from benchmarks.record.evidence import Evidence, EvidenceError
 
@@ -155,6 +155,8 @@ def complaints(evidence: Evidence, register: Register) -> list[str]:
             lines.append(f"{name}: {error}: mend benchmarks/record/tables.py")
         lines += misplaced_blocks(name, text)
         lines += register.complaints(name, text)
+    for document in written_of_the_program():
+        lines += register.complaints(document.name, document.text)
     path = ROOT / BENCHMARKS
     if not path.is_file() or path.read_text("utf-8") != page.page(evidence):
         lines.append(f"{BENCHMARKS} is older than the result files: run docs/generate.py")
