@@ -253,6 +253,9 @@ def test_the_full_name_that_is_set_is_taken() -> None:
     made = changed(find_preset("r740"), ['full_name="Dell R750"'])
     assert made.full_name == "Dell R750, changed by --set"
     assert "full_name: given: --set" in made.sources
+    loaded = made.model_copy(update={"full_name": "mine (mine.toml, edited), changed by --set"})
+    again = changed(loaded, ['full_name="Dell R750"'])
+    assert again.full_name == "Dell R750 (mine.toml, edited), changed by --set"
     with pytest.raises(UsageError, match="full_name is 3"):
         changed(find_preset("r740"), ["full_name=3"])
 

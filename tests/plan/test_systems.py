@@ -89,3 +89,9 @@ def test_what_no_fit_depended_on_leaves_numbers_calibrated() -> None:
 def test_a_title_that_is_no_text_is_refused() -> None:
     with pytest.raises(UsageError, match="title is 3"):
         change(find_system("zenith"), ["title=3"])
+
+
+def test_a_title_that_is_set_keeps_what_a_file_is() -> None:
+    loaded = find_system("zenith").model_copy(update={"title": "mine (m.toml, unsigned)"})
+    made = change(loaded, ['title="Other nodes"'])
+    assert made.title == "Other nodes (m.toml, unsigned), changed by --set"

@@ -22,7 +22,7 @@ from thorax.fpga.card import FpgaCard
 from thorax.fpga.card import program as put
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import WorkloadLayer, describe
-from thorax.plan.file_claims import Shipped, judge, marked
+from thorax.plan.file_claims import Shipped, file_mark, judge, marked
 from thorax.plan.ranges import as_changed, before_changed, key_of, require_no_sources
 from thorax.plan.server import (
     PRESETS,
@@ -437,7 +437,9 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
         table.pop("speedup", None)
         replaced.append("speedup")
     if isinstance(table["full_name"], str):
-        table["full_name"] = as_changed(table["full_name"])
+        # Another name does not make a file's constants others.
+        name = marked(table["full_name"], file_mark(server.full_name))
+        table["full_name"] = as_changed(name if "full_name" in keys else table["full_name"])
     made = check(table, Server, server.name)
     others = _other_networks(server, made)
     _require_rates(made, others, keys)

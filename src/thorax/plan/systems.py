@@ -14,6 +14,7 @@ from thorax.cluster.collectives import Link
 from thorax.config import Settings, apply, check
 from thorax.errors import UsageError
 from thorax.plan.epochs import Curve
+from thorax.plan.file_claims import file_mark, marked
 from thorax.plan.ranges import (
     MOST_BUCKETS,
     Bandwidth,
@@ -211,7 +212,9 @@ def change(system: System, settings: Sequence[str] = (), **given: object) -> Sys
     keys = (*fresh, *map(key_of, settings))
     require_no_sources(keys)
     if settings and isinstance(table["title"], str):
-        table["title"] = as_changed(table["title"])
+        # Another title does not make a file's constants others.
+        title = marked(table["title"], file_mark(system.title))
+        table["title"] = as_changed(title if "title" in keys else table["title"])
     made = check(table, System, system.name)
     sources = (
         *(_fitted_source(source, system, made, keys) for source in system.sources),
