@@ -15,6 +15,7 @@ from thorax.metrics import (
     auroc,
     bootstrap_auroc,
     bootstrap_difference,
+    bootstrap_mean_rate,
     brier,
     expected_calibration_error,
     fit_platt,
@@ -303,3 +304,28 @@ def test_pointing_game_counts_images_that_have_boxes() -> None:
     assert (pointing_game(peaks, boxes).hits, pointing_game(peaks, boxes).total) == (2, 3)
     assert pointing_game(peaks, boxes, tolerance=2.0).hits == 3
     assert pointing_game([], []).rate is None
+
+
+def test_a_mean_rate_counts_every_resample() -> None:
+    """A label of one patient is lost in every third resample, and the others are judged then."""
+    random = np.random.default_rng(0)
+    hits = np.full((41, 2), np.nan)
+    hits[:40, 0] = random.random(40) < 0.5
+    hits[40, 1] = 1
+    patients = np.array([f"p{n}" for n in range(41)])
+    interval = bootstrap_mean_rate(hits, patients, samples=2000)
+    share = np.nanmean(hits[:, 0])
+    assert interval.value == (share + 1) / 2
+    # Without the label that is lost the mean is that of the other: below what is left of a mean
+    # with a hit for sure, whose interval would lie about (share + 1) / 2 alone.
+    assert interval.low < share + 0.05
+    again = np.concatenate([hits, np.full((500, 2), np.nan)])
+    others = np.concatenate([patients, [f"q{n}" for n in range(500)]])
+    assert bootstrap_mean_rate(again, others, samples=2000) == interval
+
+
+def test_a_mean_rate_of_one_label_has_the_width_of_independent_trials() -> None:
+    hits = np.full((300, 1), np.nan)
+    hits[:100, 0] = np.arange(100) % 2
+    interval = bootstrap_mean_rate(hits, np.arange(300), samples=2000)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * 0.05, rel=0.1)

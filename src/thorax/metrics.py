@@ -383,18 +383,24 @@ def wilson(rate: float, trials: int) -> Interval:
 def bootstrap_mean_rate(hits: Floats, patients: Patients, *, samples: int = 1000) -> Interval:
     """Return the mean over labels of the share of hits, with its 95 % interval over patients.
 
-    Hits are float64 [N,K], 1 or 0, NaN where nothing was asked; each label has one that is known. A
-    resample in which a label lost all of its own does not count.
+    Hits are float64 [N,K], 1 or 0, NaN where nothing was asked; each label has one that is known.
+    Those patients are resampled of whom something was asked. Every resample counts: a label that
+    lost all of its own in one is left out of the mean of that one, which is over the others then.
+    Of labels with few patients that says little, and who calls is to give no interval.
     """
-    names, owner = np.unique(np.asarray(patients), return_inverse=True)
+    asked = ~np.isnan(hits)
+    some = asked.any(axis=1)
+    names, owner = np.unique(np.asarray(patients)[some], return_inverse=True)
     known = np.zeros((len(names), hits.shape[1]))
     right = np.zeros_like(known)
-    np.add.at(known, owner, ~np.isnan(hits))
-    np.add.at(right, owner, np.nan_to_num(hits))
+    np.add.at(known, owner, asked[some])
+    np.add.at(right, owner, np.nan_to_num(hits[some]))
     drawn = []
     for weights in _patient_weights(len(names), samples, seed=0):
         with np.errstate(invalid="ignore"):
-            drawn.append(((weights @ right) / (weights @ known)).mean(axis=1))
+            rates = (weights @ right) / (weights @ known)
+        # Whoever is drawn was asked of a label, so that no resample is without any.
+        drawn.append(np.nanmean(rates, axis=1))
     return _interval(float(np.nanmean(hits, axis=0).mean()), np.concatenate(drawn))
 
 

@@ -88,3 +88,28 @@ def test_rates_are_bounded_by_patients_and_not_by_images(tiny_store: Store) -> N
         assert bounds.high is not None
         widths.append(bounds.high - bounds.low)
     assert widths[1] > 1.5 * widths[0]
+
+
+@pytest.mark.parametrize(("patients", "bounded"), [(9, False), (10, True)])
+def test_the_mean_has_no_interval_where_a_finding_has_boxes_on_few_patients(
+    tiny_store: Store, patients: int, bounded: bool
+) -> None:
+    indices = tiny_store.select("train")
+    side = tiny_store.side
+    lesions: list[tuple[Box, ...]] = [()] * len(tiny_store)
+    for row, index in enumerate(indices):
+        boxes = [Box("Mass", 0, side / 2 * (row % 2), side, side / 2 - 1)]
+        boxes += [Box("Edema", 0, 0, side, side)] if row < patients else []
+        lesions[index] = tuple(boxes)
+    apart = tuple(f"p{index}" for index in range(len(tiny_store)))
+    store = replace(tiny_store, boxes=tuple(lesions), patients=apart)
+    maps = np.zeros((len(indices), 2, 4, 4), np.float32)
+    maps[:, :, 3, 3] = 1
+    grid = HeatmapGrid(stride=side / 4, offset=side / 8)
+    games = point(maps, grid, store, indices, ["Mass", "Edema"], samples=300)
+    assert games.by_finding["Edema"].total == patients
+    assert games.mean is not None
+    interval = games.mean.rate_interval
+    assert interval is not None
+    assert interval.value == games.mean.rate
+    assert [interval.low is not None, interval.high is not None] == [bounded] * 2

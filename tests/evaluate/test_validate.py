@@ -184,7 +184,8 @@ def test_a_box_around_everything_is_hit_and_one_outside_never(
     mean = made["pointing_mean"]
     assert mean == {
         "findings": 1, "rate": rate, "random_rate": rate, "fixed_rate": rate,
-        "rate_interval": {"value": rate, "low": rate, "high": rate},
+        # The test split has fewer patients than an interval of the mean needs.
+        "rate_interval": {"value": rate, "low": None, "high": None},
     }  # fmt: skip
     # Wilson's knows that what was never seen in a few images may still be.
     interval = game["rate_interval"]
@@ -216,7 +217,9 @@ def test_kinds_of_heat_maps_are_compared_side_by_side(
         "Finding", "Maps", "FP32 #1, cam", "FP32 #2, relative", "Random point", "Fixed point",
     )  # fmt: skip
     assert table.rows[-1][0] == "Mean"
-    assert all("[" in cell for row in table.rows for cell in row[2:4])
+    # Some findings have boxes on few patients, so that the mean has no interval.
+    assert all("[" in cell for row in table.rows[:-1] for cell in row[2:4])
+    assert not any("[" in cell for cell in table.rows[-1][2:4])
     # What others were compared with is shown once.
     again = validation_result(score_split(engines[0], tiny_store, split="train", samples=50))
     assert len(pointing_table([again, result]).columns) == len(table.columns)

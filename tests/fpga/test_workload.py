@@ -10,6 +10,9 @@ from benchmarks.subjects.published_networks import NETWORKS, Stack, mobilenet, r
 from thorax.analysis.cost import count_macs
 from thorax.artifact import Artifact
 from thorax.errors import ModelError
+from thorax.fpga.architecture import find_architecture
+from thorax.fpga.overlay import estimate
+from thorax.fpga.stream_buffer import trace
 from thorax.fpga.workload import LayerKind, describe
 
 ARRAY = (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION, LayerKind.FULLY_CONNECTED)
@@ -172,3 +175,20 @@ def test_an_open_shape_is_refused_with_what_to_do() -> None:
     with pytest.raises(ModelError, match="--side") as refused:
         describe(close(given, ops.relu(given)))
     assert refused.value.code == "fpga-shape"
+
+
+def test_operations_of_one_name_are_layers_of_their_own_and_their_maps_are_traced() -> None:
+    """Keras gives a pool and the transposition behind it one name."""
+    given = image(4, 8)
+    pool = ops.reduce_mean(given, ops.constant(np.array([2, 3])), keep_dims=True)
+    turned = ops.transpose(pool, ops.constant(np.array([0, 2, 3, 1])))
+    other = ops.softmax(turned, 3)
+    scores = ops.matmul(other, weights(4, 3), transpose_a=False, transpose_b=False)
+    for node in (pool, turned, other):
+        node.set_friendly_name("pool")
+    layers = describe(close(given, scores))
+    assert [layer.name for layer in layers[:-1]] == ["pool", "pool#2", "pool#3"]
+    assert [layer.sources for layer in layers] == [("image",), ("pool",), ("pool#2",), ("pool#3",)]
+    flow = trace(layers)
+    assert flow[0].last == 1
+    assert estimate(layers, find_architecture("8x48-fp11")).cycles > 0

@@ -21,7 +21,7 @@ from thorax.fpga.card import list_cards, program
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import describe
 from thorax.plan.inputs import changed, with_benchmark, with_overlay
-from thorax.plan.server import capacity, card_rate, find_preset
+from thorax.plan.server import Server, capacity, card_rate, find_preset
 from thorax.plan.server_plan import ServerQuestion, plan_server
 from thorax.report.plan_server import server_table
 from thorax.results.plan import CpuRole
@@ -183,6 +183,81 @@ def test_watts_that_are_given_leave_idle_watts_that_are_told_as_assumed() -> Non
     ]
     both = changed(find_preset("r740"), ["cpu.power_w=400", "cpu.idle_w=200"])
     assert "cpu.idle_w: given: --set" in both.sources
+
+
+def said(server: Server, *keys: str) -> list[str]:
+    """Return what a server says of where some of its constants are from."""
+    return [text for text in server.sources if text.partition(":")[0] in keys]
+
+
+def test_what_was_derived_from_a_constant_that_is_set_is_told_as_assumed() -> None:
+    made = changed(find_preset("r740"), ["card.power_w=60", "speedup.ratio=3"])
+    assert said(made, "cpu.idle_w", "card.idle_w", "cpu.streams") == [
+        "cpu.streams: assumed: stays 7, although speedup.ratio is given",
+        "cpu.idle_w: assumed: stays 147.44 W, although card.power_w and speedup.ratio are given",
+        "card.idle_w: assumed: stays 39.5 W, although card.power_w is given",
+    ]
+    # A rate takes the place of the ratio that the idle watts were derived from.
+    free = changed(find_preset("r740"), ["cpu.images_per_s=400"])
+    assert said(free, "cpu.idle_w") == [
+        "cpu.idle_w: assumed: stays 147.44 W, although cpu.images_per_s is given"
+    ]
+    steps = 'card.steps=[{place = "card", images_per_s = 500.0}]'
+    other = changed(find_preset("r740-2019"), [steps])
+    assert said(other, "cpu.images_per_s") == [
+        "cpu.images_per_s: assumed: stays 312.75 images/s, although card.steps is given"
+    ]
+    assert changed(made, ["card.power_w=60", "speedup.ratio=3"]).sources == made.sources
+
+
+def test_what_was_measured_or_published_stands_by_itself(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, power_w=60.0, energy_source="rapl", power={"modelled": False, "idle_w": 20.0}
+    )
+    server = with_benchmark(find_preset("r740-2019"), path)
+    made = changed(server, ["card.power_w=60", "max_cards=3"])
+    for key in ("cpu.idle_w", "cpu.images_per_s", "card.steps.card"):
+        assert said(made, key) == said(server, key)
+
+
+def test_another_network_is_refused_without_its_rates() -> None:
+    steps = 'card.steps=[{place = "card", images_per_s = 30.0}]'
+    for settings, lacking in (
+        ([], "cpu.images_per_s or speedup.ratio and card.steps"),
+        (["cpu.images_per_s=90"], "set card.steps too"),
+        ([steps], "cpu.images_per_s or speedup.ratio too"),
+    ):
+        with pytest.raises(UsageError, match=lacking) as refused:
+            changed(find_preset("r740-2019"), ['network="VGG-16"', *settings])
+        assert refused.value.code == "plan-network"
+    whole = ['network="VGG-16"', "cpu.images_per_s=90", steps]
+    made = changed(find_preset("r740-2019"), whole)
+    assert (made.network, capacity(made, 1, CpuRole.OFFLOAD).images_per_s) == ("VGG-16", 30.0)
+    assert said(made, "cpu.power_w", "card.power_w") == [
+        "cpu.power_w: assumed: stays 416 W, although network is given",
+        "card.power_w: assumed: stays 50 W, although network is given",
+    ]
+    assert changed(find_preset("r740"), ["network=resnet50"]).network == "resnet50"
+
+
+def test_a_network_that_was_measured_on_the_cpu_needs_rates_of_cards_alone(tmp_path: Path) -> None:
+    server = with_benchmark(find_preset("r740-2019"), written(tmp_path, model="vgg16"))
+    with pytest.raises(UsageError, match=r"set card\.steps too"):
+        changed(server, ['network="VGG-16"'])
+    steps = 'card.steps=[{place = "card", images_per_s = 30.0}]'
+    made = changed(server, ['network="VGG-16"', steps])
+    assert said(made, "cpu.images_per_s") == said(server, "cpu.images_per_s")
+
+
+def test_the_full_name_that_is_set_is_taken() -> None:
+    made = changed(find_preset("r740"), ['full_name="Dell R750"'])
+    assert made.full_name == "Dell R750, changed by --set"
+    assert "full_name: given: --set" in made.sources
+    loaded = made.model_copy(update={"full_name": "mine (mine.toml, edited), changed by --set"})
+    again = changed(loaded, ['full_name="Dell R750"'])
+    assert again.full_name == "Dell R750 (mine.toml, edited), changed by --set"
+    with pytest.raises(UsageError, match="full_name is 3"):
+        changed(find_preset("r740"), ["full_name=3"])
 
 
 def test_a_rate_and_a_ratio_that_gives_it_are_not_both_set() -> None:

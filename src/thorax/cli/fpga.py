@@ -144,6 +144,7 @@ def analyze(
     json: Json = False,
 ) -> None:
     """Modelled speed, memory traffic and area of a network on an overlay, layer by layer."""
+    from thorax.devices.partition import set_apart
     from thorax.fpga.architecture import find_architecture
     from thorax.fpga.bitstreams import named_bitstream
     from thorax.fpga.estimate import analyze as estimate
@@ -156,6 +157,7 @@ def analyze(
     architecture = find_architecture(arch) if bitstream is None else bitstream.architecture
     powered = _board_for(architecture.family, board, architecture.name)
     graph = open_model(model, shape.import_options())
+    set_apart(graph.model)
     layers, beyond = describe(graph.model), out_of_range(graph.model, architecture)
     result = estimate(
         graph.name,

@@ -216,6 +216,7 @@ def _require_no_rate(options: DemandOptions, *, curve: bool) -> None:
 
 def _server(options: ServerOptions) -> "Server":
     from thorax.plan.inputs import changed, read_server, with_benchmark
+    from thorax.plan.ranges import key_of
     from thorax.plan.server import find_preset
 
     if options.model is None:
@@ -226,13 +227,15 @@ def _server(options: ServerOptions) -> "Server":
         server = read_server(options.file)
     else:
         server = find_preset(options.preset or "r740")
-    # Before the card changes too: a rate that is given frees the CPU from a published ratio.
-    server = changed(server, options.settings or ())
+    settings = options.settings or []
+    # Before the card changes too: a rate that is given frees the CPU from a published ratio. What
+    # the network is called is told after rates were measured, and a name before a card adds to it.
+    server = changed(server, [one for one in settings if key_of(one) != "network"])
     for path in options.measured or ():
         server = with_benchmark(server, path)
     if options.model is not None:
         server = _with_model(server, options.model, options)
-    return changed(server, options.settings or ())
+    return changed(server, [one for one in settings if key_of(one) != "full_name"])
 
 
 def _require_no_overlay(options: ServerOptions) -> None:

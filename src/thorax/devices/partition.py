@@ -17,6 +17,7 @@ from thorax.fpga.card import find_card
 from thorax.fpga.emulation import AFFINITY
 from thorax.fpga.support import Support, loaded_bitstream, query, require_layers
 from thorax.fpga.workload import describe
+from thorax.ir.names import distinct_names
 from thorax.results.partition import CrossingTensor, PlacedLayer
 
 _SHOWN: Final = 5
@@ -141,16 +142,9 @@ def set_apart(model: ov.Model) -> None:
                 name = f"{source.get_node().get_friendly_name()}/{node.get_friendly_name()}/{port}"
                 copy.set_friendly_name(name)
                 value.replace_source_output(copy.output(0))
-    taken: set[str] = set()
+    names = distinct_names(model)
     for node in model.get_ordered_ops():
-        name = plain = node.get_friendly_name()
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{plain}#{number}"
-        if name != plain:
-            node.set_friendly_name(name)
-        taken.add(name)
+        node.set_friendly_name(names[node.get_name()])
 
 
 def _is_weight(node: ov.Node) -> bool:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from thorax import metrics
 from thorax.artifact import HeatmapGrid
 from thorax.data.store import Store
+from thorax.evaluate.verdict import FEWEST
 from thorax.inference.heatmap_picture import peak
 from thorax.metrics import bootstrap_mean_rate, in_a_box, pointing_game, wilson
 from thorax.results.accuracy import MeanPointing, Pointing
@@ -43,7 +44,8 @@ def point(
     that hits most on the images of train and val that are not judged.
 
     Images of one patient resemble each other: a finding is bounded as if each patient were one
-    trial, the mean by `samples` resamples of patients.
+    trial, the mean by `samples` resamples of patients. Where a finding has boxes on too few
+    patients, fewer than `FEWEST`, the mean has no interval.
 
     Args:
         maps: float32 [N,K,h,w], logits a cell, of the images `indices` and the K findings.
@@ -67,6 +69,10 @@ def point(
     if not games:
         return Games({}, None)
     bounds = bootstrap_mean_rate(hits[:, judged], patients, samples=samples)
+    owners = np.array(patients)
+    fewest = min(len(np.unique(owners[~np.isnan(hits[:, column])])) for column in judged)
+    if fewest < FEWEST:
+        bounds = metrics.Interval(bounds.value, np.nan, np.nan)
     return Games(games, mean_of(games, bounds))
 
 

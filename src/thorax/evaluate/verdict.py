@@ -17,7 +17,8 @@ LEAK: Final = 0.6
 """AUROC of what should not tell a finding from which it is worth a look (a convention)."""
 
 FEWEST: Final = 10
-"""Patients with a finding, and without it, below which neither interval nor verdict is given."""
+"""Patients with a finding, and without it, below which neither interval nor verdict is given;
+patients with boxes of a finding, below which the mean of the pointing game has no interval."""
 
 _WHOLE: Final = ("block_means", "block_deviations", "statistics")
 """Shallow models that see the whole image, by name."""

@@ -9,6 +9,7 @@ import numpy as np
 import openvino as ov
 
 from thorax.errors import ModelError
+from thorax.ir.names import distinct_names
 
 
 class LayerKind(StrEnum):
@@ -41,11 +42,12 @@ class WorkloadLayer:
     Pairs are (height, width). What has no height and width, as a fully connected layer, has 1 x 1.
 
     Attributes:
-        name: friendly name of the operation that gives the layer its kind.
+        name: friendly name of the operation that gives the layer its kind, numbered where an
+            operation before it has the same.
         kind: which part of an overlay it occupies.
         type: of that operation.
-        fused: friendly names of the operations that run with it: bias, scale, activation, the
-            sum that closes a residual branch.
+        fused: such names of the operations that run with it: bias, scale, activation, the sum
+            that closes a residual branch.
         sources: names of the layers that it reads, the operand of a residual sum last; an input
             of the graph has its own name.
         input_channels: C, of all groups.
@@ -128,6 +130,7 @@ _CLOSES: Final = (LayerKind.CONVOLUTION, LayerKind.DECONVOLUTION)
 class _Building:
     """A layer whose followers are still to be found."""
 
+    name: str
     node: ov.Node
     kind: LayerKind
     end: ov.Node
@@ -156,11 +159,12 @@ def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Wor
     made_by: dict[str, _Building] = {}
     before: dict[str, str] = {}
     image: set[str] = set()
+    names = distinct_names(model)
     for index, node in enumerate(model.get_ordered_ops()):
         key, type_name = node.get_name(), node.get_type_name()
         live = [value for value in node.input_values() if value.get_node().get_name() in before]
         if type_name == "Parameter":
-            before[key] = node.get_friendly_name()
+            before[key] = names[key]
             image.add(key)
         # Of static shapes everything that follows from a shape is a constant.
         if not live or type_name in ("Result", "ShapeOf"):
@@ -168,7 +172,7 @@ def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Wor
         _require_static(node)
         source = live[0].get_node().get_name()
         if among is not None and node.get_friendly_name() not in among:
-            before[key] = node.get_friendly_name()
+            before[key] = names[key]
             continue
         if type_name in _VIEWS:
             before[key] = before[source]
@@ -182,16 +186,18 @@ def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Wor
         into = _takes(node, live, made_by)
         if into is None:
             kind = _kind(node, len(live), in_image=source in image)
-            into = _Building(node, kind, node, index, _names(live, before), source in image)
+            into = _Building(
+                names[key], node, kind, node, index, _names(live, before), source in image
+            )
             built.append(into)
         else:
-            into.fused.append(node.get_friendly_name())
+            into.fused.append(names[key])
             into.residual = into.residual or len(live) > 1
-            into.sources += [name for name in _names(live, before) if name != _name(into)]
+            into.sources += [name for name in _names(live, before) if name != into.name]
         if into.kind is LayerKind.NORMALISE:
             image.add(key)
         into.end, into.last = node, index
-        before[key], made_by[key] = _name(into), into
+        before[key], made_by[key] = into.name, into
     built.sort(key=lambda layer: layer.last)
     return tuple(map(_measure, built))
 
@@ -199,10 +205,6 @@ def describe(model: ov.Model, among: Collection[str] | None = None) -> tuple[Wor
 def _readers(value: ov.Output) -> int:
     """Return how many operations read the numbers of a value, not its shape."""
     return sum(user.get_node().get_type_name() != "ShapeOf" for user in value.get_target_inputs())
-
-
-def _name(building: _Building) -> str:
-    return str(building.node.get_friendly_name())
 
 
 def _names(live: Sequence[ov.Output], before: dict[str, str]) -> list[str]:
@@ -294,7 +296,7 @@ def _measure(building: _Building) -> WorkloadLayer:
     strides = _pair(steps) if steps else (kernel if kind is LayerKind.POOL else (1, 1))
     spread = attributes.get("dilations") if kind in _CLOSES else None
     return WorkloadLayer(
-        name=_name(building),
+        name=building.name,
         kind=kind,
         type=str(node.get_type_name()),
         fused=tuple(building.fused),

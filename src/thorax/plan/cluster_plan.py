@@ -130,7 +130,8 @@ def _ways(question: ClusterQuestion) -> Iterator[ClusterQuestion]:
 def _epochs_text(system: System, question: ClusterQuestion) -> str:
     text = "as given" if question.epochs is not None else ASSUMED[system.epochs_curve]
     if any(source.startswith("epochs: assumed") for source in system.sources) and any(
-        source.startswith("images_per_s: calibrated") for source in system.sources
+        source.startswith(("images_per_s: calibrated", "images_per_s: assumed: fitted"))
+        for source in system.sources
     ):
         text += "; images/s hold if the published runs had the epochs that are assumed of them"
     return text

@@ -39,6 +39,9 @@ _SAME: Final = 1e-6
 
 _FILE: Final = "file: "
 
+_MARK: Final = re.compile(r" \([^()]+, (?:edited|unsigned|differs from [^(), ]+)\)")
+"""What stands behind the name or title of a file that is not as Thorax has it or wrote it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shipped(Generic[PlanT]):
@@ -105,6 +108,12 @@ def judge(plan: PlanT, origin: FileOrigin, shipped: Shipped[PlanT]) -> FileClaim
 def marked(title: str, mark: str) -> str:
     """Return a name or title with the mark of its file behind it, once."""
     return title.removesuffix(mark) + mark
+
+
+def file_mark(title: str) -> str:
+    """Return the mark of a file behind a name or title, "" of one without."""
+    match = _MARK.search(title)
+    return match[0] if match else ""
 
 
 def _nearest(plan: PlanT, shipped: Shipped[PlanT]) -> PlanT | None:

@@ -22,8 +22,8 @@ from thorax.fpga.card import FpgaCard
 from thorax.fpga.card import program as put
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import WorkloadLayer, describe
-from thorax.plan.file_claims import Shipped, judge, marked
-from thorax.plan.ranges import as_changed, before_changed, require_no_sources
+from thorax.plan.file_claims import Shipped, file_mark, judge, marked
+from thorax.plan.ranges import as_changed, before_changed, key_of, require_no_sources
 from thorax.plan.server import (
     PRESETS,
     CardModel,
@@ -63,6 +63,29 @@ _SEES: Final[Mapping[str, str]] = {
 
 _OVERLAY: Final = re.compile(r", cards modelled on [^ ,]+(?=, changed by --set$|$)")
 """In the name of a server; where a file's mark follows it stays, as it may be the server's."""
+
+_DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
+    "base_w": ("cpu.power_w",),
+    "cpu.images_per_s": ("card.steps", "card.batch"),
+    "cpu.streams": ("cpu.images_per_s", "speedup", "card.steps"),
+    "cpu.idle_w": ("base_w", "cpu.power_w", "speedup", "card.power_w"),
+    "card.requests": ("card.steps",),
+    "card.power_w": ("card.steps", "card.batch"),
+    "card.idle_w": ("card.power_w",),
+}
+"""What constants are derived from, where they are of `_SOFT` kinds."""
+
+_SOFT: Final = ("derived", "assumed", "calibrated", "modelled")
+"""Kinds of sources that reason from other constants; one measured or published stands by itself."""
+
+_OF_NETWORK: Final = {
+    "cpu": ("cpu.streams", "cpu.power_w", "cpu.idle_w"),
+    "card": ("card.power_w", "card.idle_w"),
+}
+"""What else than rates is of a network, on the CPU and on cards."""
+
+_UNITS: Final = {"_w": " W", "images_per_s": " images/s"}
+"""By the end of a key."""
 
 _REPLAYED: Final = re.compile(r"replay: .*? \((.*)\)")
 _MIXED: Final = re.compile(r"(.*) on the CPU, (.*) on cards")
@@ -196,15 +219,23 @@ def _mixed(server: Server, *, cpu: str | None = None, card: str | None = None) -
 
     Both are named where they differ, as the sum of their rates is then of neither.
     """
-    names = _MIXED.fullmatch(server.network)
-    old_cpu, old_card = names.groups() if names else (server.network, server.network)
+    old_cpu, old_card = _networks(server)
     on_cpu, on_cards = cpu or old_cpu, card or old_card
     if server.card is None and card is None:
         return on_cpu
-    plain_cpu, plain_cards = (
-        "".join(filter(str.isalnum, name)).lower() for name in (on_cpu, on_cards)
-    )
-    return on_cpu if plain_cpu == plain_cards else f"{on_cpu} on the CPU, {on_cards} on cards"
+    if _plain(on_cpu) == _plain(on_cards):
+        return on_cpu
+    return f"{on_cpu} on the CPU, {on_cards} on cards"
+
+
+def _networks(server: Server) -> tuple[str, str]:
+    """Return what the CPU of a server computes, and what its cards do."""
+    names = _MIXED.fullmatch(server.network)
+    return (names[1], names[2]) if names else (server.network, server.network)
+
+
+def _plain(network: str) -> str:
+    return "".join(filter(str.isalnum, network)).lower()
 
 
 def _with_card(server: Server, benchmark: BenchmarkResult, cards: Modelled, path: Path) -> Server:
@@ -381,17 +412,18 @@ def _with(
 def changed(server: Server, settings: Sequence[str]) -> Server:
     """Return a server with other constants, each `key=value`.
 
-    Their sources are the command line, and the name of the server says that it was changed.
+    Their sources are the command line, and the name of the server says that it was changed. What
+    was derived from constants that are set, or is of another network, stays and is called assumed.
 
     Raises:
-        UsageError: as `thorax.config.load`.
+        UsageError: as `thorax.config.load`; `plan-network` for another network without its rates.
     """
     if not settings:
         return server
     table = server.model_dump(mode="json", exclude_none=True)
     for setting in settings:
         apply(table, setting)
-    keys = tuple(setting.partition("=")[0].strip() for setting in settings)
+    keys = tuple(key_of(setting) for setting in settings)
     require_no_sources(keys)
     if "cpu.images_per_s" in keys and any(key.partition(".")[0] == "speedup" for key in keys):
         raise UsageError(
@@ -404,20 +436,102 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
         # A rate that is given takes the place of the ratio that it would follow from.
         table.pop("speedup", None)
         replaced.append("speedup")
-    idle_w = server.cpu.idle_w
-    if "cpu.power_w" in keys and "cpu.idle_w" not in keys and idle_w is not None:
-        # What was derived from other watts does not follow those that are given.
-        replaced.append("cpu.idle_w")
-        given.append(f"cpu.idle_w: assumed: stays {idle_w:g} W, although cpu.power_w is given")
+    if isinstance(table["full_name"], str):
+        # Another name does not make a file's constants others.
+        name = marked(table["full_name"], file_mark(server.full_name))
+        table["full_name"] = as_changed(name if "full_name" in keys else table["full_name"])
+    made = check(table, Server, server.name)
+    others = _other_networks(server, made)
+    _require_rates(made, others, keys)
+    stays = {**_underived(server, made, keys), **_of_others(server, others, keys)}
+    replaced += stays
     # What is said of a key is said of its parts too, and of the whole that it is a part of.
     wholes = [key.rpartition(".")[0] for key in replaced]
     stale = tuple(
         f"{key}{end}"
         for key, end in (*product(replaced, ":."), *product(filter(None, wholes), ":"))
     )
-    others = [source for source in server.sources if not source.startswith(stale)]
-    name = as_changed(server.full_name)
-    return check({**table, "full_name": name, "sources": [*others, *given]}, Server, server.name)
+    sources = [source for source in server.sources if not source.startswith(stale)]
+    return made.model_copy(update={"sources": (*sources, *given, *stays.values())})
+
+
+def _other_networks(server: Server, made: Server) -> tuple[str, ...]:
+    """Return which of cpu and card compute another network than before."""
+    parts = ("cpu",) if made.card is None else ("cpu", "card")
+    return tuple(
+        part
+        for part, old, new in zip(("cpu", "card"), _networks(server), _networks(made), strict=True)
+        if part in parts and _plain(old) != _plain(new)
+    )
+
+
+def _require_rates(made: Server, others: Sequence[str], keys: Sequence[str]) -> None:
+    """Refuse another network, of CPU or cards, whose rates are not set with it."""
+    needed = {"cpu": ("cpu.images_per_s", "speedup.ratio"), "card": ("card.steps",)}
+    lacking = [
+        " or ".join(needed[part])
+        for part in others
+        if not any(_overlap(key, rate) for key in keys for rate in needed[part])
+    ]
+    if lacking:
+        raise UsageError(
+            "plan-network",
+            f"--set network makes the rates of {made.name} those of {made.network!r}, which they "
+            f"were not measured or published of; set {' and '.join(lacking)} too, or let "
+            "--measured and --model give rates and name",
+        )
+
+
+def _underived(server: Server, made: Server, keys: Sequence[str]) -> dict[str, str]:
+    """Return sources of what was derived from constants that are set, and stays as it was."""
+    stays = {}
+    for follower, origins in _DERIVED.items():
+        kind = _kind(server, follower)
+        if kind not in _SOFT or any(_overlap(key, follower) for key in keys):
+            continue
+        causes = [key for key in keys if any(_overlap(key, origin) for origin in origins)]
+        if server.speedup is not None and made.speedup is None and "speedup" in origins:
+            causes = list(dict.fromkeys([*causes, "cpu.images_per_s"]))
+        if causes:
+            stays[follower] = _stays(server, follower, causes)
+    return stays
+
+
+def _of_others(server: Server, others: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
+    """Return sources of what is known of another network than CPU or cards compute, and stays."""
+    return {
+        key: _stays(server, key, ["network"])
+        for part in others
+        for key in _OF_NETWORK[part]
+        if _value(server, key) is not None and not any(_overlap(each, key) for each in keys)
+    }
+
+
+def _stays(server: Server, key: str, causes: Sequence[str]) -> str:
+    unit = next((unit for end, unit in _UNITS.items() if key.endswith(end)), "")
+    are = "is" if len(causes) == 1 else "are"
+    value = f"{_value(server, key):g}{unit}"
+    return f"{key}: assumed: stays {value}, although {' and '.join(causes)} {are} given"
+
+
+def _value(server: Server, key: str) -> float | None:
+    value: object = server
+    for name in key.split("."):
+        value = getattr(value, name, None)
+    return value if isinstance(value, int | float) else None
+
+
+def _kind(server: Server, key: str) -> str:
+    """Return what kind of source a number has, as "derived"; "" of one without, or of none."""
+    if _value(server, key) is None:
+        return ""
+    texts = [text for text in server.sources if text.startswith(f"{key}: ")]
+    return texts[-1].removeprefix(f"{key}: ").partition(":")[0] if texts else ""
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Return whether two keys are the same, or one a part of the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _changed(

@@ -76,6 +76,11 @@ def require_no_sources(keys: Sequence[str]) -> None:
             )
 
 
+def key_of(setting: str) -> str:
+    """Return the dotted key of `key=value`, without spaces about its parts."""
+    return ".".join(part.strip() for part in setting.partition("=")[0].split("."))
+
+
 def as_changed(title: str) -> str:
     """Return a name or title that says, once, that constants were changed by --set."""
     return title.removesuffix(_CHANGED) + _CHANGED

@@ -6,7 +6,7 @@ row is left out of the file, and `thorax.plan.published` finds it.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from thorax.cluster.collectives import Link
 from thorax.config import Settings, apply, check
 from thorax.errors import UsageError
 from thorax.plan.epochs import Curve
+from thorax.plan.file_claims import file_mark, marked
 from thorax.plan.ranges import (
     MOST_BUCKETS,
     Bandwidth,
@@ -27,6 +28,7 @@ from thorax.plan.ranges import (
     Share,
     Watts,
     as_changed,
+    key_of,
     require_no_sources,
 )  # fmt: skip
 from thorax.results.plan import Quantity
@@ -178,10 +180,24 @@ class System(Settings):
         return next(row for row in self.published if row.name == name)
 
 
+_NOT_FITTED_WITH: Final = {
+    "name", "title", "machine", "rates", "batch_per_worker", "node_power_w", "sources", "choices",
+    "models", "published",
+}  # fmt: skip
+"""Fields that no published row is computed with where its batch is known."""
+
+_TRAINED: Final = {
+    "images", "last_batch", "evaluation_images", "epochs", "epochs_batch", "epochs_curve",
+    "start_up_s",
+}  # fmt: skip
+"""Fields of what is trained and not of the machine: another run leaves its numbers as they are."""
+
+
 def change(system: System, settings: Sequence[str] = (), **given: object) -> System:
     """Return a system with some fields changed, whose sources then say so; those of None stay.
 
-    Settings, each `key=value` or `table.key=value`, follow the fields, and its title says so.
+    Settings, each `key=value` or `table.key=value`, follow the fields, and its title says so. Of
+    numbers that were fitted beside others than these the sources say that too.
 
     Raises:
         UsageError: `config-override`; `config-key` or `config-value` naming the field and what is
@@ -193,15 +209,46 @@ def change(system: System, settings: Sequence[str] = (), **given: object) -> Sys
     table = {**system.model_dump(mode="json", exclude_none=True), **fresh}
     for setting in settings:
         apply(table, setting)
-    keys = (*fresh, *(setting.partition("=")[0].strip() for setting in settings))
+    keys = (*fresh, *map(key_of, settings))
     require_no_sources(keys)
-    table["sources"] = [
-        *table["sources"],
+    if settings and isinstance(table["title"], str):
+        # Another title does not make a file's constants others.
+        title = marked(table["title"], file_mark(system.title))
+        table["title"] = as_changed(title if "title" in keys else table["title"])
+    made = check(table, System, system.name)
+    sources = (
+        *(_fitted_source(source, system, made, keys) for source in system.sources),
         *(f"{key}: given, in place of the above" for key in keys),
+    )
+    return made.model_copy(update={"sources": sources})
+
+
+def _fitted_source(source: str, system: System, made: System, keys: Sequence[str]) -> str:
+    """Return a source, which of a number that was fitted says which other numbers have changed."""
+    names, _, text = source.partition(": ")
+    kind, _, origin = text.partition(": ")
+    fitted = names.split(", ")
+    if kind != "calibrated" or all(name in keys for name in fitted):
+        return source
+    others = [
+        key
+        for key in dict.fromkeys(keys)
+        if key.partition(".")[0] not in {*_NOT_FITTED_WITH, *fitted}
+        and _value(system, key) != _value(made, key)
     ]
-    if settings:
-        table["title"] = as_changed(table["title"])
-    return check(table, System, system.name)
+    machine = [key for key in others if key.partition(".")[0] not in _TRAINED]
+    if not others:
+        return source
+    if not machine:
+        return f"{source}; fitted with another {', '.join(others)}"
+    return f"{names}: assumed: fitted with another {', '.join(others)}, to {origin}"
+
+
+def _value(system: System, key: str) -> object:
+    value: object = system
+    for name in key.split("."):
+        value = getattr(value, name, None)
+    return value
 
 
 def buckets_of(system: System, gradient_bytes: float) -> int:

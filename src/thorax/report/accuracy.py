@@ -293,8 +293,9 @@ def pointing_table(results: Sequence[Accuracy | Comparison]) -> Table:
         ),
         tuple(rows),
         note="Heat maps whose peak lies inside a lesion box of the finding, and their share; in "
-        "brackets: 95% interval. Random: share expected of a point drawn over the image. Fixed: of "
-        "the one point that hits most on other images.",
+        "brackets: 95% interval, which the mean has where each finding has boxes on ten patients "
+        "or more. Random: share expected of a point drawn over the image. Fixed: of the one point "
+        "that hits most on other images.",
     )
     return dense(table)
 

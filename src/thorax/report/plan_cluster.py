@@ -115,7 +115,8 @@ def _jitter_text(plan: ClusterPlan) -> str:
     if not plan.jitter:
         return ""
     text = f"Stragglers: passes are taken to vary by {plan.jitter:.0%} (one deviation)."
-    if any(source.startswith("jitter: calibrated") for source in plan.sources):
+    fitted = ("jitter: calibrated", "jitter: assumed: fitted")
+    if any(source.startswith(fitted) for source in plan.sources):
         text += " Found from a loss: it stands for any loss that grows like theirs."
     return text
 

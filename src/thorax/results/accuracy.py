@@ -139,7 +139,8 @@ class MeanPointing(Part):
     """How many."""
     rate: float
     rate_interval: Interval | None = None
-    """That rate with its 95 % interval, patients resampled."""
+    """That rate with its 95 % interval, patients resampled; its bounds are null where a finding has
+    boxes on fewer than ten patients."""
     random_rate: float
     fixed_rate: float | None
     """Null where a finding has none."""
