@@ -4,7 +4,7 @@
 # make check     format, lint, types and import layers
 # make quick     checks, and the tests that need no trained network and no process of their own
 # make bench     every claim about speed into benchmarks/results; WORK=FOLDER keeps what is made
-# make bench-quick   ten ratios again, in ten minutes, against those that are committed
+# make bench-quick   ten ratios again, in a quarter of an hour, against those that are committed
 
 PYTHON ?= python3.11
 BIN := .venv/bin
