@@ -194,7 +194,7 @@ def _print(study: Study, rows: Sequence[Record]) -> None:
                 f"{row['peak']:.3g}",
                 f"{statistics.fmean(row['test']):.4f}" if row["test"] else "diverged",
                 " ".join(f"{value:.4f}" for value in row["test"]),
-                difference(row).replace("*", ""),
+                difference(row, bold=False),
                 *(f"{statistics.fmean(row[key]):.3g}" if row[key] else "-" for key in SHARPNESS),
             )
             for row in rows

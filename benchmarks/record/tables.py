@@ -361,7 +361,7 @@ def _diverged(row: Mapping[str, Any], document: Document) -> str:
     return f"{count} of {len(document['seeds'])} diverged" if count else ""
 
 
-def difference(row: Mapping[str, Any], of: str = "") -> str:
+def difference(row: Mapping[str, Any], of: str = "", *, bold: bool = True) -> str:
     """Return a difference of AUROC with those of its seeds and its interval over both.
 
     `-` for the row that others are held to, and nothing where a seed diverged.
@@ -370,7 +370,9 @@ def difference(row: Mapping[str, Any], of: str = "") -> str:
     if interval is None:
         return "" if row["diverged"] else "-"
     apart = f"{min(seeds):+.4f} to {max(seeds):+.4f}"
-    return f"**{row[f'{of}difference']:+.4f}**; {apart}; [{interval[0]:+.4f}, {interval[1]:+.4f}]"
+    mark = "**" if bold else ""
+    mean = f"{mark}{row[f'{of}difference']:+.4f}{mark}"
+    return f"{mean}; {apart}; [{interval[0]:+.4f}, {interval[1]:+.4f}]"
 
 
 def left_out(document: Document) -> str:

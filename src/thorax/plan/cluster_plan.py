@@ -10,7 +10,14 @@ from thorax.plan.epochs import ASSUMED
 from thorax.plan.ranges import MOST_WORKERS
 from thorax.plan.systems import System
 from thorax.plan.training_time import Run, train
-from thorax.results.plan import ClusterPlan, ClusterRow, PublishedPoint, PublishedRow, ScalingStop
+from thorax.results.plan import (
+    ClusterPlan,
+    ClusterRow,
+    PublishedPoint,
+    PublishedRow,
+    ScalingStop,
+    is_fitted,
+)
 
 WORTH: Final = 0.5
 """Least share of the ideal by which twice the workers must shorten a run to pay, by default."""
@@ -129,10 +136,8 @@ def _ways(question: ClusterQuestion) -> Iterator[ClusterQuestion]:
 
 def _epochs_text(system: System, question: ClusterQuestion) -> str:
     text = "as given" if question.epochs is not None else ASSUMED[system.epochs_curve]
-    if any(source.startswith("epochs: assumed") for source in system.sources) and any(
-        source.startswith(("images_per_s: calibrated", "images_per_s: assumed: fitted"))
-        for source in system.sources
-    ):
+    assumed = any(source.startswith("epochs: assumed") for source in system.sources)
+    if assumed and is_fitted(system.sources, "images_per_s"):
         text += "; images/s hold if the published runs had the epochs that are assumed of them"
     return text
 

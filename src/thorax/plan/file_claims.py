@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from thorax.config import FileOrigin
+from thorax.plan.ranges import as_changed, overlap
 
 
 class Described(Protocol):
@@ -116,6 +117,15 @@ def file_mark(title: str) -> str:
     return match[0] if match else ""
 
 
+def changed_title(title: str, before: str, *, given: bool) -> str:
+    """Return a name or title that says that constants were changed by --set.
+
+    One that was itself given keeps the mark of the file behind the one before: another title does
+    not make a file's constants others.
+    """
+    return as_changed(marked(title, file_mark(before)) if given else title)
+
+
 def _nearest(plan: PlanT, shipped: Shipped[PlanT]) -> PlanT | None:
     """Return the shipped one of the same name, or the one most like what claims to be published."""
     if plan.name in shipped.names:
@@ -184,5 +194,4 @@ def _overlap(name: str, key: str) -> bool:
 
     A name may go on in words, as "rates of other topologies".
     """
-    first = name.partition(" ")[0]
-    return f"{first}.".startswith(f"{key}.") or f"{key}.".startswith(f"{first}.")
+    return overlap(name.partition(" ")[0], key)

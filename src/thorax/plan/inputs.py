@@ -22,8 +22,8 @@ from thorax.fpga.card import FpgaCard
 from thorax.fpga.card import program as put
 from thorax.fpga.overlay import estimate
 from thorax.fpga.workload import WorkloadLayer, describe
-from thorax.plan.file_claims import Shipped, file_mark, judge, marked
-from thorax.plan.ranges import as_changed, before_changed, key_of, require_no_sources
+from thorax.plan.file_claims import Shipped, changed_title, judge, marked
+from thorax.plan.ranges import before_changed, key_of, overlap, require_no_sources, value_at
 from thorax.plan.server import (
     PRESETS,
     CardModel,
@@ -437,9 +437,9 @@ def changed(server: Server, settings: Sequence[str]) -> Server:
         table.pop("speedup", None)
         replaced.append("speedup")
     if isinstance(table["full_name"], str):
-        # Another name does not make a file's constants others.
-        name = marked(table["full_name"], file_mark(server.full_name))
-        table["full_name"] = as_changed(name if "full_name" in keys else table["full_name"])
+        table["full_name"] = changed_title(
+            table["full_name"], server.full_name, given="full_name" in keys
+        )
     made = check(table, Server, server.name)
     others = _other_networks(server, made)
     _require_rates(made, others, keys)
@@ -471,7 +471,7 @@ def _require_rates(made: Server, others: Sequence[str], keys: Sequence[str]) -> 
     lacking = [
         " or ".join(needed[part])
         for part in others
-        if not any(_overlap(key, rate) for key in keys for rate in needed[part])
+        if not any(overlap(key, rate) for key in keys for rate in needed[part])
     ]
     if lacking:
         raise UsageError(
@@ -487,9 +487,9 @@ def _underived(server: Server, made: Server, keys: Sequence[str]) -> dict[str, s
     stays = {}
     for follower, origins in _DERIVED.items():
         kind = _kind(server, follower)
-        if kind not in _SOFT or any(_overlap(key, follower) for key in keys):
+        if kind not in _SOFT or any(overlap(key, follower) for key in keys):
             continue
-        causes = [key for key in keys if any(_overlap(key, origin) for origin in origins)]
+        causes = [key for key in keys if any(overlap(key, origin) for origin in origins)]
         if server.speedup is not None and made.speedup is None and "speedup" in origins:
             causes = list(dict.fromkeys([*causes, "cpu.images_per_s"]))
         if causes:
@@ -503,7 +503,7 @@ def _of_others(server: Server, others: Sequence[str], keys: Sequence[str]) -> di
         key: _stays(server, key, ["network"])
         for part in others
         for key in _OF_NETWORK[part]
-        if _value(server, key) is not None and not any(_overlap(each, key) for each in keys)
+        if _value(server, key) is not None and not any(overlap(each, key) for each in keys)
     }
 
 
@@ -515,9 +515,7 @@ def _stays(server: Server, key: str, causes: Sequence[str]) -> str:
 
 
 def _value(server: Server, key: str) -> float | None:
-    value: object = server
-    for name in key.split("."):
-        value = getattr(value, name, None)
+    value = value_at(server, key)
     return value if isinstance(value, int | float) else None
 
 
@@ -527,11 +525,6 @@ def _kind(server: Server, key: str) -> str:
         return ""
     texts = [text for text in server.sources if text.startswith(f"{key}: ")]
     return texts[-1].removeprefix(f"{key}: ").partition(":")[0] if texts else ""
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Return whether two keys are the same, or one a part of the other."""
-    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _changed(

@@ -81,6 +81,19 @@ def key_of(setting: str) -> str:
     return ".".join(part.strip() for part in setting.partition("=")[0].split("."))
 
 
+def overlap(one: str, other: str) -> bool:
+    """Return whether two dotted keys are the same, or one a part of the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def value_at(settings: object, key: str) -> object:
+    """Return what stands at a dotted key of settings, None where there is no such field."""
+    value: object = settings
+    for name in key.split("."):
+        value = getattr(value, name, None)
+    return value
+
+
 def as_changed(title: str) -> str:
     """Return a name or title that says, once, that constants were changed by --set."""
     return title.removesuffix(_CHANGED) + _CHANGED

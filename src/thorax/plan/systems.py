@@ -14,7 +14,7 @@ from thorax.cluster.collectives import Link
 from thorax.config import Settings, apply, check
 from thorax.errors import UsageError
 from thorax.plan.epochs import Curve
-from thorax.plan.file_claims import file_mark, marked
+from thorax.plan.file_claims import changed_title
 from thorax.plan.ranges import (
     MOST_BUCKETS,
     Bandwidth,
@@ -27,9 +27,9 @@ from thorax.plan.ranges import (
     Seconds,
     Share,
     Watts,
-    as_changed,
     key_of,
     require_no_sources,
+    value_at,
 )  # fmt: skip
 from thorax.results.plan import Quantity
 
@@ -212,9 +212,7 @@ def change(system: System, settings: Sequence[str] = (), **given: object) -> Sys
     keys = (*fresh, *map(key_of, settings))
     require_no_sources(keys)
     if settings and isinstance(table["title"], str):
-        # Another title does not make a file's constants others.
-        title = marked(table["title"], file_mark(system.title))
-        table["title"] = as_changed(title if "title" in keys else table["title"])
+        table["title"] = changed_title(table["title"], system.title, given="title" in keys)
     made = check(table, System, system.name)
     sources = (
         *(_fitted_source(source, system, made, keys) for source in system.sources),
@@ -234,7 +232,7 @@ def _fitted_source(source: str, system: System, made: System, keys: Sequence[str
         key
         for key in dict.fromkeys(keys)
         if key.partition(".")[0] not in {*_NOT_FITTED_WITH, *fitted}
-        and _value(system, key) != _value(made, key)
+        and value_at(system, key) != value_at(made, key)
     ]
     machine = [key for key in others if key.partition(".")[0] not in _TRAINED]
     if not others:
@@ -242,13 +240,6 @@ def _fitted_source(source: str, system: System, made: System, keys: Sequence[str
     if not machine:
         return f"{source}; fitted with another {', '.join(others)}"
     return f"{names}: assumed: fitted with another {', '.join(others)}, to {origin}"
-
-
-def _value(system: System, key: str) -> object:
-    value: object = system
-    for name in key.split("."):
-        value = getattr(value, name, None)
-    return value
 
 
 def buckets_of(system: System, gradient_bytes: float) -> int:

@@ -13,6 +13,7 @@ from thorax.results.plan import (
     Quantity,
     RunTimes,
     ScalingStop,
+    is_fitted,
 )
 
 _TIMES: Final[Mapping[str, Callable[[RunTimes], float]]] = {
@@ -115,8 +116,7 @@ def _jitter_text(plan: ClusterPlan) -> str:
     if not plan.jitter:
         return ""
     text = f"Stragglers: passes are taken to vary by {plan.jitter:.0%} (one deviation)."
-    fitted = ("jitter: calibrated", "jitter: assumed: fitted")
-    if any(source.startswith(fitted) for source in plan.sources):
+    if is_fitted(plan.sources, "jitter"):
         text += " Found from a loss: it stands for any loss that grows like theirs."
     return text
 

@@ -1,5 +1,6 @@
 """What `thorax plan server` and `thorax plan cluster` compute from constants: modelled."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, Self
 
@@ -325,3 +326,10 @@ class ClusterPlan(Result):
         """Standard deviation of the time of a pass, share of it."""
         value = self.inputs.get("jitter")
         return float(value) if isinstance(value, int | float) else 0.0
+
+
+def is_fitted(sources: Iterable[str], key: str) -> bool:
+    """Return whether a number was fitted, be it beside others than a plan is made with."""
+    return any(
+        source.startswith((f"{key}: calibrated", f"{key}: assumed: fitted")) for source in sources
+    )
