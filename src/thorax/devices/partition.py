@@ -15,9 +15,9 @@ from thorax.devices.process_core import open_core
 from thorax.errors import DeviceError, ModelError
 from thorax.fpga.card import find_card
 from thorax.fpga.emulation import AFFINITY
+from thorax.fpga.names import distinct_names
 from thorax.fpga.support import Support, loaded_bitstream, query, require_layers
 from thorax.fpga.workload import describe
-from thorax.ir.names import distinct_names
 from thorax.results.partition import CrossingTensor, PlacedLayer
 
 _SHOWN: Final = 5

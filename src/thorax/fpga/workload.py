@@ -9,7 +9,7 @@ import numpy as np
 import openvino as ov
 
 from thorax.errors import ModelError
-from thorax.ir.names import distinct_names
+from thorax.fpga.names import distinct_names
 
 
 class LayerKind(StrEnum):

@@ -25,25 +25,6 @@ def layers_of(model: ov.Model) -> list[ov.Node]:
     return [node for node in model.get_ordered_ops() if node.get_type_name() not in ports]
 
 
-def distinct_names(model: ov.Model) -> dict[str, str]:
-    """Return by its inner name what each node of a graph is called, no two alike.
-
-    Frontends give one friendly name to several nodes; in the order of execution the first has it as
-    it is and those after it have a number behind it.
-    """
-    names: dict[str, str] = {}
-    taken: set[str] = set()
-    for node in model.get_ordered_ops():
-        name = plain = str(node.get_friendly_name())
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{plain}#{number}"
-        names[str(node.get_name())] = name
-        taken.add(name)
-    return names
-
-
 def module_name(name: str, kind: str) -> str | None:
     """Return what PyTorch calls the module of a node, `layer1.0.conv1`; None for other nodes.
 
